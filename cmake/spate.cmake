@@ -1,0 +1,50 @@
+# One static library per folder of src/, one test program per folder of tests/. Sources are found
+# by glob, so a new file needs no edit here; what a folder may include is its DEPENDS list.
+
+set(SPATE_AVX512_FLAGS -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512bf16
+                       -mavx512vbmi -mfma -mf16c -mtune=icelake-server)
+set(SPATE_AVX2_FLAGS -mavx2 -mfma -mf16c)
+
+# Files named *_avx512.cc and *_avx2.cc are compiled for that instruction set and no other.
+function(spate_isa_flags)
+  foreach(source ${ARGN})
+    if(source MATCHES "_avx512\\.cc$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${SPATE_AVX512_FLAGS}")
+    elseif(source MATCHES "_avx2\\.cc$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${SPATE_AVX2_FLAGS}")
+    endif()
+  endforeach()
+endfunction()
+
+# spate_library(name DEPENDS lower layers... LIBS third-party targets...)
+function(spate_library name)
+  cmake_parse_arguments(ARG "" "" "DEPENDS;LIBS" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cc)
+  if(SPATE_CUDA)
+    file(GLOB_RECURSE cuda_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cu)
+    list(APPEND sources ${cuda_sources})
+  endif()
+  if(NOT sources)
+    add_library(spate_${name} INTERFACE)
+    return()
+  endif()
+  spate_isa_flags(${sources})
+  add_library(spate_${name} STATIC ${sources})
+  list(TRANSFORM ARG_DEPENDS PREPEND spate_)
+  target_link_libraries(spate_${name} PUBLIC spate_options ${ARG_DEPENDS} ${ARG_LIBS})
+endfunction()
+
+# spate_test_folder(name): tests/<name>/*_test.cc become the program spate_test_<name>.
+function(spate_test_folder name)
+  cmake_parse_arguments(ARG "" "" "LIBS" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cc)
+  if(NOT sources)
+    return()
+  endif()
+  spate_isa_flags(${sources})
+  add_executable(spate_test_${name} ${sources})
+  target_link_libraries(spate_test_${name} PRIVATE ${ARG_LIBS} spate_options GTest::gtest_main GTest::gmock)
+  target_include_directories(spate_test_${name} PRIVATE ${CMAKE_SOURCE_DIR})
+  target_compile_definitions(spate_test_${name} PRIVATE SPATE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  add_test(NAME ${name} COMMAND spate_test_${name})
+endfunction()

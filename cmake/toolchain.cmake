@@ -1,0 +1,45 @@
+# Compiler settings and third-party packages, all from the distribution.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
+endif()
+
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
+pkg_check_modules(EDIT REQUIRED IMPORTED_TARGET libedit)
+find_package(CLI11 REQUIRED)
+if(SPATE_TESTS)
+  find_package(GTest REQUIRED)
+  find_package(benchmark REQUIRED)
+endif()
+
+# What every target of ours is compiled with. No fast-math and no contraction: the order and the
+# rounding of every sum are part of the contract (docs/architecture.md, "Same bits").
+add_library(spate_options INTERFACE)
+target_compile_features(spate_options INTERFACE cxx_std_20)
+target_compile_options(spate_options INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
+                            -ffp-contract=off -fno-math-errno>)
+target_include_directories(spate_options INTERFACE ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src)
+if(SPATE_SANITIZE)
+  target_compile_options(spate_options INTERFACE -fsanitize=${SPATE_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(spate_options INTERFACE -fsanitize=${SPATE_SANITIZE})
+endif()
+
+if(SPATE_CUDA)
+  enable_language(CUDA)
+  find_package(CUDAToolkit REQUIRED)
+  set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_ARCHITECTURES ${SPATE_CUDA_ARCHITECTURES})
+endif()
