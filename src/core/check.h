@@ -2,10 +2,10 @@
 // What a user can cause is never checked this way: return an Error (spate/result.h).
 #pragma once
 
-#include <fmt/format.h>
-
 #include <cstdio>
 #include <cstdlib>
+
+#include <fmt/format.h>
 
 namespace spate::internal {
 
@@ -25,18 +25,17 @@ std::string describe(const char* expression, const A& a, const B& b) {
 
 }  // namespace spate::internal
 
-#define SPATE_CHECK(condition)                                                             \
-  do {                                                                                     \
-    if (!(condition)) ::spate::internal::check_failed(__FILE__, __LINE__, #condition);     \
+#define SPATE_CHECK(condition)                                                         \
+  do {                                                                                 \
+    if (!(condition)) ::spate::internal::check_failed(__FILE__, __LINE__, #condition); \
   } while (false)
 
-#define SPATE_CHECK_OP(a, op, b)                                                           \
-  do {                                                                                     \
-    const auto& spate_a = (a);                                                             \
-    const auto& spate_b = (b);                                                             \
-    if (!(spate_a op spate_b)) {                                                           \
-      ::spate::internal::check_failed(                                                     \
-          __FILE__, __LINE__,                                                              \
-          ::spate::internal::describe(#a " " #op " " #b, spate_a, spate_b));               \
-    }                                                                                      \
+#define SPATE_CHECK_OP(a, op, b)                                                                 \
+  do {                                                                                           \
+    const auto& spate_a = (a);                                                                   \
+    const auto& spate_b = (b);                                                                   \
+    if (!(spate_a op spate_b)) {                                                                 \
+      ::spate::internal::check_failed(                                                           \
+          __FILE__, __LINE__, ::spate::internal::describe(#a " " #op " " #b, spate_a, spate_b)); \
+    }                                                                                            \
   } while (false)

@@ -34,12 +34,16 @@ struct F16 {
 
 constexpr std::int64_t size_of(DType t) {
   switch (t) {
-    case DType::kI64: return 8;
+    case DType::kI64:
+      return 8;
     case DType::kF32:
-    case DType::kI32: return 4;
+    case DType::kI32:
+      return 4;
     case DType::kF16:
-    case DType::kBF16: return 2;
-    default: return 1;
+    case DType::kBF16:
+      return 2;
+    default:
+      return 1;
   }
 }
 
@@ -52,9 +56,12 @@ std::optional<DType> dtype_named(std::string_view name);
 template <class F>
 decltype(auto) visit_float_dtype(DType t, F&& f) {
   switch (t) {
-    case DType::kF16: return f.template operator()<F16>();
-    case DType::kBF16: return f.template operator()<BF16>();
-    default: return f.template operator()<float>();
+    case DType::kF16:
+      return f.template operator()<F16>();
+    case DType::kBF16:
+      return f.template operator()<BF16>();
+    default:
+      return f.template operator()<float>();
   }
 }
 

@@ -1,9 +1,10 @@
 // JSON through nlohmann-json, with errors as values.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+
+#include <nlohmann/json.hpp>
 
 #include "spate/result.h"
 
@@ -21,6 +22,7 @@ Result<OrderedJson> parse_ordered_json(std::string_view text, std::string_view s
 Result<Json> read_json(const std::string& path);
 
 /// The whole of a file, or an Error with the system's reason. Refuses more than `max_bytes`.
-Result<std::string> read_file(const std::string& path, std::int64_t max_bytes = std::int64_t{1} << 30);
+Result<std::string> read_file(const std::string& path,
+                              std::int64_t max_bytes = std::int64_t{1} << 30);
 
 }  // namespace spate

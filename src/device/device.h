@@ -1,0 +1,46 @@
+// Where operators run. A Device owns its workers or its stream; it owns no tensors.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "device/thread_pool.h"
+#include "spate/result.h"
+
+namespace spate {
+
+enum class DeviceKind : std::uint8_t { kCpu, kCuda };
+
+/// Instruction sets that CPU kernels are compiled for, in ascending order.
+enum class CpuIsa : std::uint8_t { kGeneric, kAvx2, kAvx512 };
+
+/// The best set that this machine runs (CPUID and XCR0). kAvx512 means F, BW, DQ, VL, VBMI, VNNI
+/// and BF16 together.
+CpuIsa best_cpu_isa();
+std::string_view name_of(CpuIsa isa);
+
+struct CpuOptions {
+  ThreadPoolOptions threads{};
+  CpuIsa isa = best_cpu_isa();  // a lower one than the best is for tests
+};
+
+/// Thread rule: operators on one device are issued by one thread.
+class Device {
+ public:
+  static std::unique_ptr<Device> cpu(const CpuOptions& options = {});
+
+  DeviceKind kind() const { return kind_; }
+  bool is_cuda() const { return kind_ == DeviceKind::kCuda; }
+  CpuIsa isa() const { return isa_; }
+  ThreadPool& pool() { return *pool_; }
+
+ private:
+  Device() = default;
+  DeviceKind kind_ = DeviceKind::kCpu;
+  CpuIsa isa_ = CpuIsa::kGeneric;
+  std::unique_ptr<ThreadPool> pool_;
+};
+
+}  // namespace spate
