@@ -20,8 +20,8 @@ struct EngineOptions {
   std::string model{};         // a folder, a file, or the name of a built-in model; empty: built-in
   std::string device = "cpu";  // "cpu", "cuda", "cuda:1"
   std::string dtype = "auto";  // arithmetic: auto, f32, bf16, f16
-  std::string weights = "auto";     // auto (as stored), q8, q4
-  std::string kv_dtype = "auto";    // auto, f32, f16, bf16, int8
+  std::string weights = "auto";      // auto (as stored), q8, q4
+  std::string kv_dtype = "auto";     // auto, f32, f16, bf16, int8
   std::string kv_cache = "segment";  // segment, paged
   std::int64_t kv_memory = 0;        // bytes; 0: from what the machine has left
   std::int64_t context_length = 0;   // tokens; 0: the model's own
@@ -48,8 +48,8 @@ struct ModelInfo {
   std::int64_t context_length = 0;  // what this engine accepts
   std::vector<TokenId> eos_token_ids{};
   std::string weights{}, dtype{}, kv_dtype{}, kv_cache{};
-  std::int64_t kv_tokens = 0;      // capacity of the cache
-  std::int64_t weight_bytes = 0;   // read by one decoding step, as stored for arithmetic
+  std::int64_t kv_tokens = 0;     // capacity of the cache
+  std::int64_t weight_bytes = 0;  // read by one decoding step, as stored for arithmetic
   std::vector<MemoryItem> memory{};
   double load_seconds = 0.0;
 };

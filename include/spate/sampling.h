@@ -15,13 +15,13 @@ using TokenId = std::int32_t;
 /// min_tokens, logit_bias, penalties, temperature, top_k, typical_p, top_p, min_p, draw.
 /// Defaults change nothing; `temperature = 0` is greedy (ties go to the lowest id).
 struct SamplingParams {
-  std::int64_t max_tokens = 256;  // at least 1
-  std::int64_t min_tokens = 0;    // end-of-sequence and stop tokens are masked until then
-  float temperature = 1.0F;       // >= 0
-  std::int64_t top_k = 0;         // 0 or -1: off
-  float top_p = 1.0F;             // (0, 1]
-  float min_p = 0.0F;             // [0, 1], relative to the most likely token
-  float typical_p = 1.0F;         // (0, 1]; Meister et al., 2023
+  std::int64_t max_tokens = 256;    // at least 1
+  std::int64_t min_tokens = 0;      // end-of-sequence and stop tokens are masked until then
+  float temperature = 1.0F;         // >= 0
+  std::int64_t top_k = 0;           // 0 or -1: off
+  float top_p = 1.0F;               // (0, 1]
+  float min_p = 0.0F;               // [0, 1], relative to the most likely token
+  float typical_p = 1.0F;           // (0, 1]; Meister et al., 2023
   float repetition_penalty = 1.0F;  // > 0; prompt and output tokens (Keskar et al., 2019)
   float presence_penalty = 0.0F;    // [-2, 2]; output tokens only
   float frequency_penalty = 0.0F;   // [-2, 2]; output tokens only

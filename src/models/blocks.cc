@@ -1,0 +1,188 @@
+#include "models/blocks.h"
+
+#include <array>
+#include <cmath>
+#include <numbers>
+
+#include <fmt/format.h>
+
+#include "weights/load_error.h"
+
+namespace spate {
+namespace {
+
+/// Bias of a linear map of n outputs, appended at `at`; zeros where the checkpoint has none.
+void append_bias(std::vector<float>& bias, const Params& w, std::int64_t n) {
+  const float* b = w.optional_vector("bias", n);
+  for (std::int64_t i = 0; i < n; ++i) bias.push_back(b != nullptr ? b[i] : 0.0F);
+}
+
+void pad_to_panel(std::vector<float>& bias) {
+  while (bias.size() % kPanelColumns != 0) bias.push_back(0.0F);
+}
+
+Matrix& linear(const Params& w, std::int64_t n, std::int64_t k, ParamStore::Use use) {
+  const Tensor weight = w.tensor("weight", {n, k});
+  Matrix& m = w.store().matrix(weight.dtype(), k, panels_of(weight), use);
+  if (w.has("bias")) {
+    std::vector<float> bias;
+    append_bias(bias, w, n);
+    pad_to_panel(bias);
+    m.set_bias(std::move(bias));
+  }
+  return m;
+}
+
+/// Appends the panels (and biases) of a projection to `n` heads.
+void append_heads(const Params& w, std::int64_t n_heads, const AttentionSpec& spec,
+                  std::vector<PanelSource>& panels, std::vector<float>& bias) {
+  const std::int64_t dim = spec.heads.dim;
+  const Tensor weight = w.tensor("weight", {n_heads * dim, spec.hidden});
+  const std::vector<PanelSource> own = head_panels_of(weight, dim);
+  panels.insert(panels.end(), own.begin(), own.end());
+  const float* b = w.optional_vector("bias", n_heads * dim);
+  for (std::int64_t h = 0; h < n_heads; ++h) {
+    for (std::int64_t i = 0; i < dim; ++i) bias.push_back(b != nullptr ? b[h * dim + i] : 0.0F);
+    pad_to_panel(bias);
+  }
+}
+
+Matrix& fused_qkv(const Params& w, const AttentionSpec& spec) {
+  std::vector<PanelSource> panels;
+  std::vector<float> bias;
+  append_heads(w / "q_proj", spec.heads.query, spec, panels, bias);
+  append_heads(w / "k_proj", spec.heads.kv, spec, panels, bias);
+  append_heads(w / "v_proj", spec.heads.kv, spec, panels, bias);
+  const Tensor q =
+      (w / "q_proj").tensor("weight", {spec.heads.query * spec.heads.dim, spec.hidden});
+  for (const char* other : {"k_proj", "v_proj"}) {
+    const Tensor t = (w / other).tensor("weight", {spec.heads.kv * spec.heads.dim, spec.hidden});
+    require(t.dtype() == q.dtype(), "q_proj, k_proj and v_proj of different dtypes");
+  }
+  Matrix& m = w.store().matrix(q.dtype(), spec.hidden, std::move(panels), ParamStore::Use::kLinear);
+  if ((w / "q_proj").has("bias") || (w / "k_proj").has("bias") || (w / "v_proj").has("bias")) {
+    m.set_bias(std::move(bias));
+  }
+  return m;
+}
+
+}  // namespace
+
+Residual& Residual::operator+=(const Branch& branch) {
+  ops::matmul_add(branch.step->device, branch.step->arena, values_, branch.rows, *branch.map);
+  return *this;
+}
+
+RmsNorm::RmsNorm(const Params& w, std::int64_t n, float eps)
+    : params_{.kind = NormParams::Kind::kRms,
+              .weight = w.store().vector(w.tensor("weight", {n})),
+              .eps = eps} {}
+
+Embedding::Embedding(const Params& w, std::int64_t vocab, std::int64_t hidden)
+    : table_(w.tensor("weight", {vocab, hidden})) {}
+
+Tensor Embedding::operator()(Step& s, std::span<const TokenId> ids) const {
+  const auto rows = static_cast<std::int64_t>(ids.size());
+  const Tensor out = s.arena.allocate(DType::kF32, {rows, table_.dim(1)});
+  ops::embed(s.device, out, table_, ids);
+  return out;
+}
+
+Attention::Attention(const AttentionSpec& spec, const Params& w)
+    : layer_(spec.layer),
+      qkv_(&fused_qkv(w, spec)),
+      output_(&linear(w / "o_proj", spec.hidden, spec.heads.query * spec.heads.dim,
+                      ParamStore::Use::kLinear)),
+      heads_(spec.heads),
+      attention_{.query_heads = spec.heads.query, .window = spec.window} {
+  if (spec.rope) rope_ = &w.store().rope(*spec.rope, spec.heads.dim, w.n_positions());
+  const float scale = spec.scale.value_or(1.0F / std::sqrt(static_cast<float>(spec.heads.dim)));
+  query_scale_ = scale * std::numbers::log2e_v<float>;
+}
+
+Attention Attention::with_query_key_norms(const RmsNorm& q, const RmsNorm& k) && {
+  query_norm_ = q.params();
+  key_norm_ = k.params();
+  return std::move(*this);
+}
+
+Branch Attention::operator()(Step& s, const Rows& x) const {
+  const ops::QkvParams params{.query_heads = heads_.query,
+                              .kv_heads = heads_.kv,
+                              .head_dim = heads_.dim,
+                              .rope = rope_ != nullptr ? rope_->view() : ops::RopeTable{},
+                              .query_norm = query_norm_ ? &*query_norm_ : nullptr,
+                              .key_norm = key_norm_ ? &*key_norm_ : nullptr,
+                              .query_scale = query_scale_};
+  const KvLayer layer = s.kv.layer(layer_);
+  const Tensor queries = ops::project_qkv(s.device, s.arena, x, *qkv_, params,
+                                          {.layer = layer, .sequences = s.batch.sequences});
+  const Rows attended = ops::attention(s.device, s.arena, queries, layer, s.batch.sequences,
+                                       attention_, row_format_of(output_->format()));
+  return {.step = &s, .rows = attended, .map = output_};
+}
+
+ops::Activation activation_named(std::string_view hf_name) {
+  struct Name {
+    std::string_view name;
+    ops::Activation activation;
+  };
+  static constexpr auto kNames = std::to_array<Name>({
+      {"silu", ops::Activation::kSilu},
+      {"swish", ops::Activation::kSilu},
+      {"gelu", ops::Activation::kGelu},
+      {"gelu_new", ops::Activation::kGeluTanh},
+      {"gelu_pytorch_tanh", ops::Activation::kGeluTanh},
+      {"gelu_fast", ops::Activation::kGeluTanh},
+      {"relu", ops::Activation::kRelu},
+      {"quick_gelu", ops::Activation::kQuickGelu},
+  });
+  for (const Name& n : kNames) {
+    if (n.name == hf_name) return n.activation;
+  }
+  throw LoadError(ErrorCode::kUnsupported,
+                  fmt::format("config.json: hidden_act \"{}\" is not supported", hf_name));
+}
+
+GatedMlp::GatedMlp(const Params& gate, const Params& up, const Params& down, Shape shape,
+                   ops::Activation activation)
+    : activation_(activation) {
+  const Tensor g = gate.tensor("weight", {shape.intermediate, shape.hidden});
+  const Tensor u = up.tensor("weight", {shape.intermediate, shape.hidden});
+  require(g.dtype() == u.dtype(), "gate_proj and up_proj of different dtypes");
+  gate_up_ = &gate.store().matrix(g.dtype(), shape.hidden, interleaved(panels_of(g), panels_of(u)),
+                                  ParamStore::Use::kLinear);
+  if (gate.has("bias") || up.has("bias")) {
+    std::vector<float> gate_bias;
+    std::vector<float> up_bias;
+    append_bias(gate_bias, gate, shape.intermediate);
+    append_bias(up_bias, up, shape.intermediate);
+    pad_to_panel(gate_bias);
+    pad_to_panel(up_bias);
+    std::vector<float> bias;
+    for (std::size_t i = 0; i < gate_bias.size(); i += kPanelColumns) {
+      const auto from = static_cast<std::ptrdiff_t>(i);
+      bias.insert(bias.end(), gate_bias.begin() + from, gate_bias.begin() + from + kPanelColumns);
+      bias.insert(bias.end(), up_bias.begin() + from, up_bias.begin() + from + kPanelColumns);
+    }
+    gate_up_->set_bias(std::move(bias));
+  }
+  down_ = &linear(down, shape.hidden, shape.intermediate, ParamStore::Use::kLinear);
+}
+
+Branch GatedMlp::operator()(Step& s, const Rows& x) const {
+  const Rows inner = ops::gated_matmul(s.device, s.arena, x, *gate_up_, activation_,
+                                       row_format_of(down_->format()));
+  return {.step = &s, .rows = inner, .map = down_};
+}
+
+LmHead::LmHead(const Params& w, std::int64_t vocab, std::int64_t hidden)
+    : map_(&linear(w, vocab, hidden, ParamStore::Use::kHead)), vocab_(vocab) {}
+
+Tensor LmHead::operator()(Step& s, const Rows& x) const {
+  const Tensor logits = s.arena.allocate(DType::kF32, {x.count(), vocab_});
+  ops::matmul(s.device, s.arena, logits, x, *map_);
+  return logits;
+}
+
+}  // namespace spate
