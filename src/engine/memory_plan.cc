@@ -1,0 +1,94 @@
+#include "engine/memory_plan.h"
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+
+#include <fmt/format.h>
+
+namespace spate {
+namespace {
+
+/// The number behind `key` in /proc/meminfo, in bytes; 0 if there is none.
+std::int64_t meminfo(std::string_view key) {
+  std::ifstream in("/proc/meminfo");
+  std::string name;
+  std::int64_t value = 0;
+  std::string unit;
+  while (in >> name >> value && std::getline(in, unit)) {
+    if (name == key) return value * 1024;
+  }
+  return 0;
+}
+
+/// The first number in a file, or `otherwise` ("max" and missing files).
+std::int64_t number_in(const char* path, std::int64_t otherwise) {
+  std::ifstream in(path);
+  std::int64_t value = 0;
+  return in >> value ? value : otherwise;
+}
+
+}  // namespace
+
+std::int64_t available_memory() {
+  const std::int64_t machine = meminfo("MemAvailable:");
+  const std::int64_t limit = number_in("/sys/fs/cgroup/memory.max", INT64_MAX);
+  if (limit == INT64_MAX) return machine;
+  return std::min(machine, limit - number_in("/sys/fs/cgroup/memory.current", 0));
+}
+
+std::int64_t MemoryPlan::total() const {
+  std::int64_t n = 0;
+  for (const MemoryItem& item : items) n += item.n_bytes;
+  return n;
+}
+
+std::string human_bytes(std::int64_t n_bytes) {
+  constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
+  auto value = static_cast<double>(n_bytes);
+  std::size_t unit = 0;
+  while (value >= 1024.0 && unit + 1 < kUnits.size()) {
+    value /= 1024.0;
+    ++unit;
+  }
+  return unit == 0 ? fmt::format("{} B", n_bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
+}
+
+std::string memory_table(const std::vector<MemoryItem>& items) {
+  std::string table;
+  std::int64_t total = 0;
+  for (const MemoryItem& item : items) {
+    table += fmt::format("  {:<40}{:>12}\n", item.name, human_bytes(item.n_bytes));
+    total += item.n_bytes;
+  }
+  table += fmt::format("  {:<40}{:>12}\n", "total", human_bytes(total));
+  return table;
+}
+
+Result<MemoryPlan> plan_memory(const MemoryDemand& d) {
+  const std::int64_t blocks_per_sequence = (d.context_length + d.block_tokens - 1) / d.block_tokens;
+  const std::int64_t fixed = d.weights + d.workspace;
+  std::int64_t kv_bytes = d.kv_memory;
+  if (kv_bytes == 0) {
+    // Room for every request at full length, but no more than two thirds of what is left: the
+    // mapped checkpoint and the rest of the machine need the page cache.
+    const std::int64_t wanted = blocks_per_sequence * d.max_requests * d.kv_block;
+    kv_bytes = std::min(wanted, std::max<std::int64_t>(0, (d.available - fixed) / 3 * 2));
+  }
+  MemoryPlan plan{.kv_blocks = kv_bytes / d.kv_block};
+  plan.items = {{"weights, packed", d.weights},
+                {fmt::format("key-value cache, {} tokens", plan.kv_blocks * d.block_tokens),
+                 plan.kv_blocks * d.kv_block},
+                {"workspace of a step, at most", d.workspace}};
+  if (plan.kv_blocks < 1 || plan.total() > d.available) {
+    return Error{
+        ErrorCode::kOutOfMemory,
+        fmt::format("not enough memory: {} are available, but the plan is\n{}"
+                    "lower --kv-memory (at least {}), --context-length or "
+                    "--max-batch-tokens, or quantize with --weights q8 or q4",
+                    human_bytes(d.available), memory_table(plan.items), human_bytes(d.kv_block))};
+  }
+  return plan;
+}
+
+}  // namespace spate

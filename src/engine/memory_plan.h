@@ -1,0 +1,43 @@
+// Where the memory goes, decided at start: weights, cache, workspace. Pure arithmetic; what can
+// not fit is refused here with the table, and never later.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "spate/engine.h"
+#include "spate/result.h"
+
+namespace spate {
+
+/// What the plan is made from. Bytes, unless said otherwise.
+struct MemoryDemand {
+  std::int64_t weights = 0;         // packed matrices
+  std::int64_t workspace = 0;       // one step's results
+  std::int64_t kv_block = 0;        // one block of the cache, all layers
+  std::int64_t block_tokens = 0;    // tokens
+  std::int64_t context_length = 0;  // tokens of the longest sequence
+  std::int64_t max_requests = 0;    // sequences
+  std::int64_t kv_memory = 0;       // asked for; 0: choose
+  std::int64_t available = 0;       // what the machine has left
+};
+
+struct MemoryPlan {
+  std::int64_t kv_blocks = 0;
+  std::vector<MemoryItem> items{};
+  std::int64_t total() const;
+};
+
+/// kOutOfMemory with the table when the plan is larger than what is available.
+Result<MemoryPlan> plan_memory(const MemoryDemand& demand);
+
+/// A line per item and their total, for people.
+std::string memory_table(const std::vector<MemoryItem>& items);
+/// "1.5 GiB", "312.0 KiB".
+std::string human_bytes(std::int64_t n_bytes);
+
+/// What this process may still take: MemAvailable, then the cgroup's limit.
+std::int64_t available_memory();
+
+}  // namespace spate

@@ -1,0 +1,133 @@
+#include "engine/model_loader.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include <fmt/format.h>
+
+#include "models/registry.h"
+#include "weights/load_error.h"
+#include "weights/weights.h"
+
+namespace spate {
+namespace {
+
+Error unknown_word(std::string_view option, std::string_view value, std::string_view known) {
+  return {ErrorCode::kInvalidArgument,
+          fmt::format("--{} {}: unknown; use one of {}", option, value, known)};
+}
+
+std::int64_t context_of(const HfConfig& config, std::int64_t asked) {
+  const std::int64_t own = config.decoder_shape().max_positions;
+  if (asked == 0) return own;
+  if (asked < 0 || asked > own) {
+    throw LoadError(ErrorCode::kInvalidArgument,
+                    fmt::format("context length {}: the model's is {} "
+                                "(max_position_embeddings); ask for 1 to {}",
+                                asked, own, own));
+  }
+  return asked;
+}
+
+const Architecture& architecture_of(const HfConfig& config, const std::string& path) {
+  const std::string name = config.architecture();
+  const Architecture* architecture = find_architecture(name);
+  if (architecture == nullptr) {
+    throw LoadError(ErrorCode::kUnsupported,
+                    fmt::format("{}: architecture {} is not supported; Spate runs {}", path, name,
+                                supported_architectures()));
+  }
+  return *architecture;
+}
+
+LoadedModel build(const LoadOptions& options, HfConfig config) {
+  const Architecture& architecture = architecture_of(config, options.path);
+  LoadedModel loaded{.path = options.path,
+                     .config = config,
+                     .generation = value_or_throw(GenerationConfig::load(options.path)),
+                     .checkpoint = options.dummy ? Checkpoint::dummy({})
+                                                 : value_or_throw(Checkpoint::open(options.path)),
+                     .params = std::make_unique<ParamStore>(options.params),
+                     .model = nullptr,
+                     .context_length = context_of(config, options.context_length)};
+  WeightSource source(loaded.checkpoint);
+  loaded.model =
+      architecture.make(config, Params(source.root(), *loaded.params, loaded.context_length));
+  const Result<void> finished = source.finish(config.flag("tie_word_embeddings", false));
+  if (!finished) throw LoadError(finished.error());
+  for (const TensorInfo* t : loaded.checkpoint.tensors()) loaded.n_parameters += t->view.count();
+  return loaded;
+}
+
+}  // namespace
+
+Result<LoadOptions> load_options_from(const EngineOptions& options) {
+  LoadOptions load{.path = options.model, .context_length = options.context_length};
+  if (options.dtype == "f32") {
+    load.params.compute = ComputeDType::kF32;
+  } else if (options.dtype != "auto" && options.dtype != "bf16") {
+    return unknown_word("dtype", options.dtype, "auto, f32, bf16");
+  }
+  if (options.weights == "q8") {
+    load.params.quantize = WeightFormat::kQ8;
+  } else if (options.weights == "q4") {
+    load.params.quantize = WeightFormat::kQ4;
+  } else if (options.weights != "auto") {
+    return unknown_word("weights", options.weights, "auto, q8, q4");
+  }
+  if (options.load_format != "auto" && options.load_format != "dummy") {
+    return unknown_word("load-format", options.load_format, "auto, dummy");
+  }
+  load.dummy = options.load_format == "dummy";
+  return load;
+}
+
+Result<LoadedModel> load_model(const LoadOptions& options) {
+  Result<HfConfig> config = HfConfig::load(options.path);
+  if (!config) return config.error();
+  return load_result([&] { return build(options, std::move(*config)); });
+}
+
+Result<Packer> Packer::create(ParamStore& params) {
+  Packer packer(params);
+  Result<Buffer> storage = Buffer::reserve_host(params.matrix_bytes());
+  if (!storage) return storage.error();
+  packer.storage_ = std::move(*storage);
+  std::byte* at = packer.storage_.data();
+  for (Matrix& m : params.matrices()) {
+    m.set_storage(at);
+    at += m.packed_bytes();
+  }
+  return packer;
+}
+
+void Packer::pack(Device& device, Matrix& matrix) {
+  constexpr std::int64_t kChunk = 4;
+  device.pool().run([&](int) {
+    for (std::int64_t first = device.pool().take(kChunk); first < matrix.n_panels();
+         first = device.pool().take(kChunk)) {
+      matrix.pack_panels(device.isa(), first, std::min(first + kChunk, matrix.n_panels()));
+    }
+  });
+  matrix.mark_packed();
+}
+
+void Packer::pack_required(Device& device) {
+  for (Matrix& m : params_->matrices()) {
+    if (row_format_of(m.format()) == RowFormat::kInt8 && !m.packed()) pack(device, m);
+  }
+}
+
+bool Packer::pack_some(Device& device, double seconds) {
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point end = Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                                                   std::chrono::duration<double>(seconds));
+  auto& matrices = params_->matrices();
+  while (next_ < matrices.size() && Clock::now() < end) {
+    Matrix& m = matrices[next_++];
+    if (!m.packed()) pack(device, m);
+  }
+  return next_ == matrices.size();
+}
+
+}  // namespace spate
