@@ -1,5 +1,5 @@
 // Matrix: the weights of one linear map (or of several that share their input), cut into panels of
-// 32 output columns. It borrows the checkpoint's rows and owns the packed panels.
+// 32 output columns. It borrows the checkpoint's rows and the memory of its packed panels.
 #pragma once
 
 #include <atomic>
@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "core/tensor.h"
-#include "device/buffer.h"
 #include "device/device.h"
 #include "quant/format.h"
 
@@ -56,10 +55,10 @@ class Matrix {
 
   bool packed() const { return packed_.load(std::memory_order_acquire); }
   /// Panels when packed, else null.
-  const std::byte* panels() const { return packed() ? panels_.data() : nullptr; }
+  const std::byte* panels() const { return packed() ? panels_ : nullptr; }
 
-  /// Gives the memory for the panels (2 MiB-aligned, packed_bytes()).
-  void set_storage(Buffer storage) { panels_ = std::move(storage); }
+  /// Lends the memory for the panels: 64-byte aligned, packed_bytes() long.
+  void set_storage(std::byte* storage) { panels_ = storage; }
   /// Packs panels [begin, end) into the storage; any thread, any order, deterministic.
   void pack_panels(CpuIsa isa, std::int64_t begin, std::int64_t end);
   void mark_packed() { packed_.store(true, std::memory_order_release); }
@@ -70,7 +69,7 @@ class Matrix {
   std::int64_t k_;
   std::vector<PanelSource> sources_;
   std::vector<float> bias_;
-  Buffer panels_;
+  std::byte* panels_ = nullptr;
   std::atomic<bool> packed_{false};
 };
 
