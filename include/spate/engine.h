@@ -85,6 +85,9 @@ class Engine {
   std::string detokenize(std::span<const TokenId> tokens) const;
   /// A conversation through the model's chat template, ready for its next answer.
   Result<std::vector<TokenId>> tokenize_chat(std::span<const ChatMessage> messages) const;
+  /// The same from JSON: {"messages": [...], "tools"?: [...], "chat_template_kwargs"?: {...}} with
+  /// messages in OpenAI's shape.
+  Result<std::vector<TokenId>> tokenize_chat_json(std::string_view conversation) const;
 
   /// Queues a request. Refused at once, with the numbers, if it could never fit.
   Result<RequestId> submit(Request request);

@@ -6,8 +6,7 @@
 
 namespace spate {
 
-std::int64_t Executor::workspace_bytes(const HfConfig& config, std::int64_t max_rows,
-                                       int threads) {
+std::int64_t Executor::workspace_bytes(const HfConfig& config, std::int64_t max_rows, int threads) {
   const DecoderShape s = config.decoder_shape();
   // A row holds the stream (and a copy for the head), packed inputs, queries and attention's
   // output, and the inner rows of the MLP; with generous alignment.
@@ -17,8 +16,7 @@ std::int64_t Executor::workspace_bytes(const HfConfig& config, std::int64_t max_
   return max_rows * (row + 4 * s.vocab) + kPerThread * (threads + 1);
 }
 
-void Executor::stage(const Plan& plan, const Scheduler& scheduler,
-                     const KvAllocator& allocator) {
+void Executor::stage(const Plan& plan, const Scheduler& scheduler, const KvAllocator& allocator) {
   token_ids_.clear();
   sequences_.clear();
   logit_rows_.clear();
@@ -41,17 +39,14 @@ void Executor::stage(const Plan& plan, const Scheduler& scheduler,
   for (RopeTable& rope : parts_.params.ropes()) rope.ensure(last_position);
 }
 
-Tensor Executor::run(const Plan& plan, const Scheduler& scheduler,
-                     const KvAllocator& allocator) {
+Tensor Executor::run(const Plan& plan, const Scheduler& scheduler, const KvAllocator& allocator) {
   for (const KvCopy& copy : plan.copies) {
     parts_.kv.copy_block(copy.source_block, copy.target_block);
   }
   stage(plan, scheduler, allocator);
-  const Batch batch{
-      .token_ids = token_ids_, .sequences = sequences_, .logit_rows = logit_rows_};
+  const Batch batch{.token_ids = token_ids_, .sequences = sequences_, .logit_rows = logit_rows_};
   parts_.arena.reset();
-  Step step{
-      .device = parts_.device, .arena = parts_.arena, .kv = parts_.kv, .batch = batch};
+  Step step{.device = parts_.device, .arena = parts_.arena, .kv = parts_.kv, .batch = batch};
   return parts_.model.forward(step);
 }
 

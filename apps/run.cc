@@ -1,0 +1,73 @@
+// spate run: one completion, streamed to stdout.
+#include <csignal>
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "apps/commands.h"
+#include "apps/interrupt.h"
+#include "apps/options.h"
+
+namespace spate::apps {
+namespace {
+
+struct RunOptions {
+  EngineOptions engine;
+  SamplingFlags sampling;
+  std::string prompt;
+  bool echo = true;
+};
+
+Result<std::string> prompt_of(const RunOptions& o) {
+  if (!o.prompt.empty()) return o.prompt;
+  if (isatty(STDIN_FILENO) == 1) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "no prompt: give one as an argument or on standard input"};
+  }
+  return std::string(std::istreambuf_iterator<char>(std::cin), {});
+}
+
+int run(const RunOptions& o) {
+  const Result<std::string> prompt = prompt_of(o);
+  if (!prompt) return fail(prompt.error());
+  auto engine = open_engine(o.engine);
+  if (!engine) return fail(engine.error());
+  auto tokens = (*engine)->tokenize(*prompt);
+  if (!tokens) return fail(tokens.error());
+  if (o.echo) fmt::print("{}", *prompt);
+  std::fflush(stdout);
+
+  Interrupt interrupt;
+  Request request{.prompt = std::move(*tokens),
+                  .sampling = o.sampling.apply_to((*engine)->default_sampling())};
+  request.on_token = [&](const TokenEvent& event) {
+    if (event.index == 0) {
+      std::fwrite(event.text.data(), 1, event.text.size(), stdout);
+      std::fflush(stdout);
+    }
+    if (interrupt.seen()) (*engine)->cancel(event.id);
+  };
+  const Result<RequestResult> result = (*engine)->complete(std::move(request));
+  fmt::print("\n");
+  if (!result) return fail(result.error());
+  if (result->completions.front().error) return fail(*result->completions.front().error);
+  print_speed(*result);
+  return std::ferror(stdout) != 0 ? fail({ErrorCode::kIo, "standard output: write failed"}) : kDone;
+}
+
+}  // namespace
+
+void add_run(CLI::App& program, int& exit_code) {
+  CLI::App* command = program.add_subcommand("run", "one completion, streamed");
+  auto o = std::make_shared<RunOptions>();
+  command->add_option("prompt", o->prompt, "text to continue; standard input when absent");
+  command->add_flag("--echo,!--no-echo", o->echo, "print the prompt first (default)");
+  add_engine_options(*command, o->engine);
+  add_sampling_options(*command, o->sampling);
+  command->callback([o, &exit_code] { exit_code = run(*o); });
+}
+
+}  // namespace spate::apps
