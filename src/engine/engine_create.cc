@@ -1,0 +1,219 @@
+// Engine::create: options checked, model loaded, memory planned, parts put together.
+#include <fmt/format.h>
+
+#include "engine/engine_impl.h"
+#include "engine/memory_plan.h"
+#include "sample/params.h"
+#include "weights/load_error.h"
+
+namespace spate {
+namespace {
+
+Error unknown(std::string_view option, std::string_view value, std::string_view known) {
+  return {ErrorCode::kInvalidArgument,
+          fmt::format("--{} {}: unknown; use one of {}", option, value, known)};
+}
+
+Result<void> check_limits(const EngineOptions& o) {
+  if (o.max_batch_tokens < 1 || o.max_requests < 1 || o.kv_memory < 0 || o.threads < 0) {
+    return Error{ErrorCode::kInvalidArgument,
+                 fmt::format("--max-batch-tokens {} and --max-requests {} must be at least 1, "
+                             "--kv-memory {} and --threads {} not negative",
+                             o.max_batch_tokens, o.max_requests, o.kv_memory, o.threads)};
+  }
+  if (o.device != "cpu") {
+    return o.device.starts_with("cuda")
+               ? Error{ErrorCode::kUnsupported,
+                       fmt::format("--device {}: this build has no CUDA engine; use --device cpu",
+                                   o.device)}
+               : unknown("device", o.device, "cpu");
+  }
+  return {};
+}
+
+Result<CpuIsa> isa_of(const std::string& name) {
+  const CpuIsa best = best_cpu_isa();
+  if (name == "auto") return best;
+  for (const CpuIsa isa : {CpuIsa::kGeneric, CpuIsa::kAvx2, CpuIsa::kAvx512}) {
+    if (name != name_of(isa)) continue;
+    if (isa <= best) return isa;
+    return Error{ErrorCode::kUnsupported,
+                 fmt::format("--isa {}: this machine has {} at best", name, name_of(best))};
+  }
+  return unknown("isa", name, "auto, generic, avx2, avx512");
+}
+
+Result<DType> kv_dtype_of(const EngineOptions& o, const HfConfig& config) {
+  if (o.kv_dtype == "int8") return DType::kI8;
+  if (o.kv_dtype != "auto") {
+    const std::optional<DType> named = dtype_named(o.kv_dtype);
+    if (named == DType::kF32 || named == DType::kF16 || named == DType::kBF16) return *named;
+    return unknown("kv-dtype", o.kv_dtype, "auto, f32, f16, bf16, int8");
+  }
+  if (o.dtype == "f32") return DType::kF32;
+  const DType stored = config.dtype().value_or(DType::kBF16);
+  return stored == DType::kF32 && o.weights != "auto" ? DType::kBF16 : stored;
+}
+
+Result<KvCacheKind> kv_kind_of(const std::string& name) {
+  if (name == "segment") return KvCacheKind::kSegment;
+  if (name == "paged") return KvCacheKind::kPaged;
+  return unknown("kv-cache", name, "segment, paged");
+}
+
+/// The folder's tokenizer; none is no error, a broken one is.
+Result<std::unique_ptr<Tokenizer>> load_tokenizer(const std::string& path) {
+  Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::load(path);
+  if (!tokenizer && tokenizer.error().code == ErrorCode::kNotFound) {
+    return std::unique_ptr<Tokenizer>();
+  }
+  return tokenizer;
+}
+
+std::vector<TokenId> eos_ids_of(const LoadedModel& model) {
+  const std::vector<std::int64_t>& generation = model.generation.eos_token_ids;
+  const std::vector<std::int64_t> ids =
+      generation.empty() ? model.config.eos_token_ids() : generation;
+  return {ids.begin(), ids.end()};
+}
+
+}  // namespace
+
+/// Builds an Impl step by step; each step reports its own error.
+class EngineBuilder {
+ public:
+  explicit EngineBuilder(const EngineOptions& options) : impl_(new Engine::Impl()) {
+    impl_->options = options;
+  }
+
+  Result<std::unique_ptr<Engine::Impl>> build() {
+    const Clock::time_point begin = Clock::now();
+    for (const auto step : {&EngineBuilder::open_device, &EngineBuilder::load,
+                            &EngineBuilder::load_text, &EngineBuilder::plan}) {
+      const Result<void> done = (this->*step)();
+      if (!done) return done.error();
+    }
+    impl_->packer_->pack_required(*impl_->device_);
+    impl_->info.load_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    return std::move(impl_);
+  }
+
+ private:
+  Result<void> open_device() {
+    const EngineOptions& o = impl_->options;
+    const Result<void> limits = check_limits(o);
+    if (!limits) return limits.error();
+    const Result<CpuIsa> isa = isa_of(o.isa);
+    if (!isa) return isa.error();
+    impl_->device_ = Device::cpu({.threads = {.threads = o.threads}, .isa = *isa});
+    impl_->scratch_.resize(static_cast<std::size_t>(impl_->device_->pool().size()));
+    return {};
+  }
+
+  Result<void> load() {
+    const Result<LoadOptions> options = load_options_from(impl_->options);
+    if (!options) return options.error();
+    Result<LoadedModel> model = load_model(*options);
+    if (!model) return model.error();
+    impl_->model = std::make_unique<LoadedModel>(std::move(*model));
+    describe();
+    return {};
+  }
+
+  void describe() {
+    const LoadedModel& m = *impl_->model;
+    const DecoderShape shape = m.config.decoder_shape();
+    impl_->info = {.path = m.path,
+                   .architecture = m.config.architecture(),
+                   .parameters = m.n_parameters,
+                   .layers = shape.layers,
+                   .hidden_size = shape.hidden,
+                   .vocab_size = m.model->vocab_size(),
+                   .query_heads = shape.query_heads,
+                   .kv_heads = shape.kv_heads,
+                   .head_dim = shape.head_dim,
+                   .context_length = m.context_length,
+                   .eos_token_ids = eos_ids_of(m),
+                   .weights = impl_->options.weights,
+                   .dtype = impl_->options.dtype,
+                   .kv_cache = impl_->options.kv_cache,
+                   .weight_bytes = m.params->matrix_bytes()};
+  }
+
+  Result<void> load_text() {
+    Result<std::unique_ptr<Tokenizer>> tokenizer = load_tokenizer(impl_->info.path);
+    if (!tokenizer) return tokenizer.error();
+    impl_->tokenizer = std::move(*tokenizer);
+    if (impl_->tokenizer && !impl_->tokenizer->chat_template().empty()) {
+      Result<ChatTemplate> parsed = ChatTemplate::parse(impl_->tokenizer->chat_template());
+      if (!parsed) return parsed.error();
+      impl_->chat_template = std::make_unique<ChatTemplate>(std::move(*parsed));
+    }
+    Result<SamplingParams> sampling =
+        generation_defaults(impl_->model->generation.defaults, SamplingParams{});
+    if (!sampling) return sampling.error();
+    impl_->default_sampling = std::move(*sampling);
+    return {};
+  }
+
+  Result<void> plan() {
+    const EngineOptions& o = impl_->options;
+    LoadedModel& m = *impl_->model;
+    const Result<DType> kv_dtype = kv_dtype_of(o, m.config);
+    if (!kv_dtype) return kv_dtype.error();
+    const KvGeometry geometry = m.model->kv_geometry();
+    const std::int64_t rows = std::max(o.max_batch_tokens, o.max_requests);
+    const std::int64_t workspace =
+        Executor::workspace_bytes(m.config, rows, impl_->device_->pool().size());
+    const Result<MemoryPlan> memory =
+        plan_memory({.weights = impl_->info.weight_bytes,
+                     .workspace = workspace,
+                     .kv_block = KvCache::block_bytes(geometry, *kv_dtype),
+                     .block_tokens = kKvBlockTokens,
+                     .context_length = m.context_length,
+                     .max_requests = o.max_requests,
+                     .kv_memory = o.kv_memory,
+                     .available = available_memory()});
+    if (!memory) return memory.error();
+    impl_->info.memory = memory->items;
+    impl_->info.kv_tokens = memory->kv_blocks * kKvBlockTokens;
+    impl_->info.kv_dtype = name_of(*kv_dtype);
+    return reserve(*memory, geometry, *kv_dtype, workspace);
+  }
+
+  Result<void> reserve(const MemoryPlan& memory, const KvGeometry& geometry, DType kv_dtype,
+                       std::int64_t workspace) {
+    const EngineOptions& o = impl_->options;
+    LoadedModel& m = *impl_->model;
+    const Result<KvCacheKind> kind = kv_kind_of(o.kv_cache);
+    if (!kind) return kind.error();
+    Result<KvCache> kv = KvCache::reserve(geometry, kv_dtype, memory.kv_blocks);
+    if (!kv) return kv.error();
+    Result<Buffer> arena = Buffer::reserve_host(workspace);
+    if (!arena) return arena.error();
+    Result<Packer> packer = Packer::create(*m.params);
+    if (!packer) return packer.error();
+    impl_->packer_ = std::make_unique<Packer>(std::move(*packer));
+    impl_->allocator_ = make_kv_allocator(*kind, {.n_blocks = memory.kv_blocks});
+    impl_->scheduler_ =
+        std::make_unique<Scheduler>(SchedulerOptions{.max_batch_tokens = o.max_batch_tokens,
+                                                     .max_requests = o.max_requests,
+                                                     .context_length = m.context_length},
+                                    *impl_->allocator_);
+    impl_->executor_ =
+        std::make_unique<Executor>(Executor::Parts{.device = *impl_->device_,
+                                                   .model = *m.model,
+                                                   .params = *m.params,
+                                                   .kv = std::move(*kv),
+                                                   .arena = Arena(std::move(*arena))});
+    return {};
+  }
+
+  std::unique_ptr<Engine::Impl> impl_;
+};
+
+Result<std::unique_ptr<Engine::Impl>> Engine::Impl::create(const EngineOptions& options) {
+  return EngineBuilder(options).build();
+}
+
+}  // namespace spate

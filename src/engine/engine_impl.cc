@@ -1,0 +1,238 @@
+#include "engine/engine_impl.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "sample/params.h"
+
+namespace spate {
+
+Result<RequestId> Engine::Impl::submit(Request request) {
+  SamplingParams& params = request.sampling;
+  if (request.prompt.empty()) {
+    return Error{ErrorCode::kInvalidArgument, "the prompt is empty; it needs at least one token"};
+  }
+  for (const TokenId id : request.prompt) {
+    if (id < 0 || id >= info.vocab_size) {
+      return Error{
+          ErrorCode::kInvalidArgument,
+          fmt::format("prompt token {} is not in the vocabulary of {}", id, info.vocab_size)};
+    }
+  }
+  const bool only_scores = params.max_tokens == 0 && params.prompt_logprobs.has_value();
+  SamplingParams checked = params;
+  if (only_scores) checked.max_tokens = 1;
+  Result<Sampler> sampler = Sampler::make(checked, info.vocab_size, info.eos_token_ids);
+  if (!sampler) return sampler.error();
+  const Result<void> fits =
+      scheduler_->admissible(static_cast<std::int64_t>(request.prompt.size()), params.max_tokens);
+  if (!fits) return fits.error();
+  const RequestId id = next_id_++;
+  const std::uint64_t seed =
+      params.seed.value_or(request_seed(options.seed, static_cast<std::uint64_t>(id)));
+  mailbox_.post(std::make_unique<RequestState>(id, std::move(request), std::move(*sampler), seed));
+  return id;
+}
+
+void Engine::Impl::read_mail() {
+  mailbox_.collect(mail_);
+  for (Mail& mail : mail_) {
+    if (auto* state = std::get_if<std::unique_ptr<RequestState>>(&mail)) {
+      admit(std::move(*state));
+    } else {
+      cancel_now(std::get<CancelOrder>(mail).id);
+    }
+  }
+}
+
+void Engine::Impl::admit(std::unique_ptr<RequestState> state) {
+  const SamplingParams& params = state->request.sampling;
+  const std::vector<TokenId>& prompt = state->request.prompt;
+  if (params.prompt_logprobs) state->prompt_logprobs.resize(prompt.size());
+  for (std::int64_t i = 0; i < params.n; ++i) {
+    SequenceSpec spec{.prompt = prompt,
+                      .max_new_tokens = params.max_tokens,
+                      .priority = state->request.priority,
+                      .arrival_ns = state->submitted.time_since_epoch().count(),
+                      .request = state->id};
+    if (params.prompt_logprobs && i == 0) spec.first_logits = 0;
+    const Result<SequenceId> sequence = scheduler_->add(std::move(spec));
+    SPATE_CHECK(sequence.has_value());  // submit asked whether it is admissible
+    state->branches.push_back(
+        {.sequence = *sequence,
+         .stream = std::make_unique<Stream>(Stream::Shared{.params = params,
+                                                           .sampler = state->sampler,
+                                                           .tokenizer = tokenizer.get(),
+                                                           .prompt = prompt,
+                                                           .eos_ids = info.eos_token_ids,
+                                                           .seed = state->seed},
+                                            i)});
+  }
+  requests_.emplace(state->id, std::move(state));
+}
+
+void Engine::Impl::cancel_now(RequestId id) {
+  const auto found = requests_.find(id);
+  if (found == requests_.end()) return;
+  RequestState& request = *found->second;
+  for (RequestState::Branch& b : request.branches) {
+    if (b.done) continue;
+    scheduler_->cancel(b.sequence);
+    b.stream->finish(FinishReason::kCancelled);
+    b.done = true;
+  }
+  finish_if_done(request);
+}
+
+bool Engine::Impl::step() {
+  read_mail();
+  if (!scheduler_->has_work()) return false;
+  const Clock::time_point begin = Clock::now();
+  scheduler_->next(plan_, {});
+  if (plan_.empty()) return scheduler_->has_work();
+  const Tensor logits = executor_->run(plan_, *scheduler_, *allocator_);
+  list_rows();
+  work_on_rows(logits);
+  commit_and_deliver();
+  ++stats_.steps;
+  if (!packed_) pack_behind(std::chrono::duration<double>(Clock::now() - begin).count());
+  return true;
+}
+
+void Engine::Impl::pack_behind(double step_seconds) {
+  // In-place matrices cost up to twice the time of a small step, so packing soon pays; a prompt's
+  // first token has been delivered by now.
+  constexpr double kShareOfStep = 0.5;
+  constexpr double kAtLeast = 0.003;
+  packed_ = packer_->pack_some(*device_, std::max(kAtLeast, kShareOfStep * step_seconds));
+}
+
+RequestState* Engine::Impl::request_of(SequenceId sequence, std::int64_t& branch) {
+  const auto found = requests_.find(scheduler_->find(sequence)->request);
+  SPATE_CHECK(found != requests_.end());
+  RequestState& request = *found->second;
+  for (std::size_t i = 0; i < request.branches.size(); ++i) {
+    if (request.branches[i].sequence == sequence) branch = static_cast<std::int64_t>(i);
+  }
+  return &request;
+}
+
+void Engine::Impl::list_rows() {
+  rows_.clear();
+  std::int64_t row = 0;
+  for (const Chunk& chunk : plan_.chunks) {
+    if (chunk.n_logits == 0) continue;
+    std::int64_t branch = 0;
+    RequestState* request = request_of(chunk.sequence, branch);
+    const auto n_prompt = static_cast<std::int64_t>(request->request.prompt.size());
+    const bool wants_scores = request->request.sampling.prompt_logprobs && branch == 0;
+    for (std::int64_t i = 0; i < chunk.n_logits; ++i, ++row) {
+      const std::int64_t position = chunk.first + chunk.count - chunk.n_logits + i;
+      rows_.push_back({.request = request,
+                       .branch = branch,
+                       .row = row,
+                       .position = position,
+                       .samples = chunk.samples && i + 1 == chunk.n_logits,
+                       .scores = wants_scores && position + 1 < n_prompt});
+    }
+  }
+}
+
+void Engine::Impl::work_on_rows(const Tensor& logits) {
+  const auto n = static_cast<std::int64_t>(rows_.size());
+  if (n == 0) return;
+  ThreadPool& pool = device_->pool();
+  const int workers = n == 1 ? 1 : pool.size();
+  pool.run(
+      [&](int worker) {
+        for (std::int64_t i = pool.take(); i < n; i = pool.take()) {
+          work_on_row(rows_[static_cast<std::size_t>(i)], logits,
+                      scratch_[static_cast<std::size_t>(worker)]);
+        }
+      },
+      workers);
+}
+
+void Engine::Impl::work_on_row(const RowWork& work, const Tensor& logits, SamplerScratch& scratch) {
+  RequestState& request = *work.request;
+  const std::span<const float> row(logits.row<float>(work.row),
+                                   static_cast<std::size_t>(info.vocab_size));
+  Stream& stream = *request.branches[static_cast<std::size_t>(work.branch)].stream;
+  if (work.scores) {
+    const auto next = static_cast<std::size_t>(work.position + 1);
+    SampledToken token{.id = request.request.prompt[next]};
+    const Result<void> done =
+        add_logprobs(row, *request.request.sampling.prompt_logprobs, &scratch, &token);
+    if (done) {
+      TokenLogprobs out{.chosen = token.logprob.value_or(0.0F)};
+      for (const TokenLogprob& t : token.top) out.top.push_back({t.id, t.logprob});
+      request.prompt_logprobs[next] = std::move(out);
+    } else {
+      stream.fail(done.error());
+    }
+  }
+  if (work.samples) stream.sample(row, scratch);
+}
+
+void Engine::Impl::commit_and_deliver() {
+  struct Delivery {
+    RequestState* request;
+    std::int64_t branch;
+    Stream::Accepted accepted;
+  };
+  std::vector<Delivery> deliveries;
+  outcomes_.clear();
+  for (const RowWork& work : rows_) {
+    if (!work.samples) continue;
+    Stream& stream = *work.request->branches[static_cast<std::size_t>(work.branch)].stream;
+    deliveries.push_back({work.request, work.branch, stream.accept()});
+    outcomes_.push_back(
+        {.token = deliveries.back().accepted.token, .stop = deliveries.back().accepted.finished});
+  }
+  std::vector<RequestState*> touched;
+  for (const SequenceId id : scheduler_->commit(plan_, outcomes_)) {
+    std::int64_t branch = 0;
+    RequestState* request = request_of(id, branch);
+    request->branches[static_cast<std::size_t>(branch)].done = true;
+    touched.push_back(request);
+    scheduler_->forget(id);
+  }
+  for (const Delivery& d : deliveries) deliver(*d.request, d.branch, d.accepted);
+  std::sort(touched.begin(), touched.end());
+  touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
+  for (RequestState* request : touched) finish_if_done(*request);
+}
+
+void Engine::Impl::deliver(RequestState& request, std::int64_t branch,
+                           const Stream::Accepted& accepted) {
+  if (!request.first_token) request.first_token = Clock::now();
+  ++stats_.generated_tokens;
+  if (!request.request.on_token) return;
+  request.request.on_token(
+      {.id = request.id, .index = branch, .token = accepted.token, .text = accepted.text});
+}
+
+void Engine::Impl::finish_if_done(RequestState& request) {
+  if (request.n_open() > 0) return;
+  const auto node = requests_.extract(request.id);
+  RequestState& state = *node.mapped();
+  stats_.prompt_tokens += static_cast<std::int64_t>(state.request.prompt.size());
+  if (state.request.on_done) {
+    const auto on_done = std::move(state.request.on_done);
+    on_done(state.take_result());
+  }
+}
+
+EngineStats Engine::Impl::stats() const {
+  EngineStats s = stats_;
+  const SchedulerStats scheduler = scheduler_->stats();
+  s.running = scheduler.n_running;
+  s.waiting = scheduler.n_waiting;
+  s.preemptions = scheduler.n_preemptions;
+  s.kv_blocks = allocator_->capacity_blocks();
+  s.kv_blocks_used = s.kv_blocks - allocator_->free_blocks();
+  return s;
+}
+
+}  // namespace spate
