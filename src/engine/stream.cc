@@ -57,7 +57,10 @@ Stream::Accepted Stream::accept() {
     completion_.finish_reason = FinishReason::kStop;
     accepted.finished = true;
   } else if (detokenizer_) {
-    accepted.text = stop_.feed(detokenizer_->push(token));
+    const std::string piece = detokenizer_->push(token);
+    const bool may_stop =
+        static_cast<std::int64_t>(completion_.token_ids.size()) >= shared_.params.min_tokens;
+    accepted.text = may_stop ? stop_.feed(piece) : stop_.pass(piece);
     if (stop_.matched()) {
       completion_.finish_reason = FinishReason::kStop;
       accepted.finished = true;

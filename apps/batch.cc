@@ -1,0 +1,113 @@
+// spate batch: a file of requests, as fast as the machine goes.
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+
+#include <fmt/format.h>
+
+#include "apps/commands.h"
+#include "apps/interrupt.h"
+#include "apps/options.h"
+#include "apps/progress.h"
+#include "offline/batch_job.h"
+
+namespace spate::apps {
+namespace {
+
+struct BatchCommand {
+  EngineOptions engine;
+  SamplingFlags sampling;
+  std::string input;
+  std::string output;
+  bool keep_order = false;
+};
+
+/// Standard input or a file, with its size where that is known.
+struct Input {
+  std::ifstream file;
+  double size = 0.0;
+  std::istream& stream() { return file.is_open() ? file : std::cin; }
+  double share() {
+    if (size <= 0.0) return -1.0;
+    const auto at = stream().tellg();
+    return at < 0 ? 1.0 : static_cast<double>(at) / size;
+  }
+};
+
+Result<void> open_input(const std::string& path, Input& input) {
+  if (path == "-") return {};
+  input.file.open(path, std::ios::binary);
+  std::error_code code;
+  if (!input.file || std::filesystem::is_directory(path, code)) {
+    return Error{ErrorCode::kIo, fmt::format("{}: cannot open for reading", path)};
+  }
+  const auto size = std::filesystem::file_size(path, code);
+  input.size = code ? 0.0 : static_cast<double>(size);
+  return {};
+}
+
+void print_summary(const BatchProgress& p, double seconds) {
+  fmt::print(stderr,
+             "{} requests in {}: {} failed, {} finished earlier\n"
+             "{} prompt tokens, {} completion tokens, {:.1f} completion tokens/s, {:.1f} "
+             "requests/s\n",
+             p.finished, human_duration(seconds), p.failed, p.skipped, p.prompt_tokens,
+             p.completion_tokens, static_cast<double>(p.completion_tokens) / seconds,
+             static_cast<double>(p.finished) / seconds);
+}
+
+int batch(const BatchCommand& o) {
+  Input input;
+  const Result<void> opened = open_input(o.input, input);
+  if (!opened) return fail(opened.error());
+  auto engine = open_engine(o.engine);
+  if (!engine) return fail(engine.error());
+  Result<OutputFile> output = OutputFile::open(o.output);
+  if (!output) return fail(output.error());
+
+  Interrupt interrupt;
+  Progress bar;
+  const auto begin = std::chrono::steady_clock::now();
+  const auto seconds = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
+  const BatchOptions options{.defaults = o.sampling.apply_to((*engine)->default_sampling()),
+                             .keep_order = o.keep_order,
+                             .max_queued = 4 * o.engine.max_requests};
+  const auto observe = [&](const BatchProgress& p) {
+    const std::int64_t open = p.lines - p.skipped - p.finished;
+    const double read = input.share();
+    const auto lines = static_cast<double>(p.lines);
+    const double share =
+        p.lines == 0 || read < 0 ? -1.0 : read * (lines - static_cast<double>(open)) / lines;
+    const auto generated = static_cast<double>((*engine)->stats().generated_tokens);
+    bar.show(share, fmt::format("{} done, {} failed, {:.0f} tokens/s", p.finished, p.failed,
+                                generated / seconds()));
+    return !interrupt.seen();
+  };
+  const Result<BatchProgress> done = run_batch(**engine, input.stream(), *output, options, observe);
+  bar.finish();
+  if (!done) return fail(done.error());
+  print_summary(*done, seconds());
+  if (!done->stopped) return kDone;
+  fmt::print(stderr, "interrupted: start the same command again to go on\n");
+  return kFailed;
+}
+
+}  // namespace
+
+void add_batch(CLI::App& program, int& exit_code) {
+  CLI::App* command =
+      program.add_subcommand("batch", "offline: a file of requests at full throughput");
+  auto o = std::make_shared<BatchCommand>();
+  command->add_option("-i,--input", o->input, "JSON lines; - is standard input")->required();
+  command->add_option("-o,--output", o->output, "JSON lines, resumed if it exists; - is stdout")
+      ->required();
+  command->add_flag("--keep-order", o->keep_order, "output in input order, not as finished");
+  add_engine_options(*command, o->engine);
+  add_sampling_options(*command, o->sampling);
+  command->callback([o, &exit_code] { exit_code = batch(*o); });
+}
+
+}  // namespace spate::apps
