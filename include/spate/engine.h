@@ -71,6 +71,8 @@ struct ChatMessage {
 class Engine {
  public:
   static Result<std::unique_ptr<Engine>> create(const EngineOptions& options);
+  /// What `create` would make of these options, memory plan included, without making it.
+  static Result<ModelInfo> inspect(const EngineOptions& options);
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
   ~Engine();

@@ -27,6 +27,8 @@ Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options) {
   return std::unique_ptr<Engine>(new Engine(std::move(*impl)));
 }
 
+Result<ModelInfo> Engine::inspect(const EngineOptions& options) { return Impl::inspect(options); }
+
 const ModelInfo& Engine::info() const { return impl_->info; }
 EngineStats Engine::stats() const { return impl_->stats(); }
 SamplingParams Engine::default_sampling() const { return impl_->default_sampling; }

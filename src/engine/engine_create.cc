@@ -88,17 +88,33 @@ class EngineBuilder {
 
   Result<std::unique_ptr<Engine::Impl>> build() {
     const Clock::time_point begin = Clock::now();
-    for (const auto step : {&EngineBuilder::open_device, &EngineBuilder::load,
-                            &EngineBuilder::load_text, &EngineBuilder::plan}) {
-      const Result<void> done = (this->*step)();
-      if (!done) return done.error();
-    }
+    const Result<void> done =
+        run({&EngineBuilder::open_device, &EngineBuilder::load, &EngineBuilder::load_text,
+             &EngineBuilder::plan, &EngineBuilder::reserve});
+    if (!done) return done.error();
     impl_->packer_->pack_required(*impl_->device_);
     impl_->info.load_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     return std::move(impl_);
   }
 
+  Result<ModelInfo> inspect() {
+    const Result<void> done =
+        run({&EngineBuilder::open_device, &EngineBuilder::load, &EngineBuilder::plan});
+    if (!done) return done.error();
+    return impl_->info;
+  }
+
  private:
+  using Stage = Result<void> (EngineBuilder::*)();
+
+  Result<void> run(std::initializer_list<Stage> stages) {
+    for (const Stage stage : stages) {
+      Result<void> done = (this->*stage)();
+      if (!done) return done;
+    }
+    return {};
+  }
+
   Result<void> open_device() {
     const EngineOptions& o = impl_->options;
     const Result<void> limits = check_limits(o);
@@ -161,40 +177,39 @@ class EngineBuilder {
     LoadedModel& m = *impl_->model;
     const Result<DType> kv_dtype = kv_dtype_of(o, m.config);
     if (!kv_dtype) return kv_dtype.error();
-    const KvGeometry geometry = m.model->kv_geometry();
+    geometry_ = m.model->kv_geometry();
+    kv_dtype_ = *kv_dtype;
     const std::int64_t rows = std::max(o.max_batch_tokens, o.max_requests);
-    const std::int64_t workspace =
-        Executor::workspace_bytes(m.config, rows, impl_->device_->pool().size());
-    const Result<MemoryPlan> memory =
-        plan_memory({.weights = impl_->info.weight_bytes,
-                     .workspace = workspace,
-                     .kv_block = KvCache::block_bytes(geometry, *kv_dtype),
-                     .block_tokens = kKvBlockTokens,
-                     .context_length = m.context_length,
-                     .max_requests = o.max_requests,
-                     .kv_memory = o.kv_memory,
-                     .available = available_memory()});
+    workspace_ = Executor::workspace_bytes(m.config, rows, impl_->device_->pool().size());
+    Result<MemoryPlan> memory = plan_memory({.weights = impl_->info.weight_bytes,
+                                             .workspace = workspace_,
+                                             .kv_block = KvCache::block_bytes(geometry_, kv_dtype_),
+                                             .block_tokens = kKvBlockTokens,
+                                             .context_length = m.context_length,
+                                             .max_requests = o.max_requests,
+                                             .kv_memory = o.kv_memory,
+                                             .available = available_memory()});
     if (!memory) return memory.error();
-    impl_->info.memory = memory->items;
-    impl_->info.kv_tokens = memory->kv_blocks * kKvBlockTokens;
-    impl_->info.kv_dtype = name_of(*kv_dtype);
-    return reserve(*memory, geometry, *kv_dtype, workspace);
+    memory_ = std::move(*memory);
+    impl_->info.memory = memory_.items;
+    impl_->info.kv_tokens = memory_.kv_blocks * kKvBlockTokens;
+    impl_->info.kv_dtype = name_of(kv_dtype_);
+    return {};
   }
 
-  Result<void> reserve(const MemoryPlan& memory, const KvGeometry& geometry, DType kv_dtype,
-                       std::int64_t workspace) {
+  Result<void> reserve() {
     const EngineOptions& o = impl_->options;
     LoadedModel& m = *impl_->model;
     const Result<KvCacheKind> kind = kv_kind_of(o.kv_cache);
     if (!kind) return kind.error();
-    Result<KvCache> kv = KvCache::reserve(geometry, kv_dtype, memory.kv_blocks);
+    Result<KvCache> kv = KvCache::reserve(geometry_, kv_dtype_, memory_.kv_blocks);
     if (!kv) return kv.error();
-    Result<Buffer> arena = Buffer::reserve_host(workspace);
+    Result<Buffer> arena = Buffer::reserve_host(workspace_);
     if (!arena) return arena.error();
     Result<Packer> packer = Packer::create(*m.params);
     if (!packer) return packer.error();
     impl_->packer_ = std::make_unique<Packer>(std::move(*packer));
-    impl_->allocator_ = make_kv_allocator(*kind, {.n_blocks = memory.kv_blocks});
+    impl_->allocator_ = make_kv_allocator(*kind, {.n_blocks = memory_.kv_blocks});
     impl_->scheduler_ =
         std::make_unique<Scheduler>(SchedulerOptions{.max_batch_tokens = o.max_batch_tokens,
                                                      .max_requests = o.max_requests,
@@ -209,11 +224,19 @@ class EngineBuilder {
     return {};
   }
 
+  KvGeometry geometry_{};
+  DType kv_dtype_ = DType::kBF16;
+  std::int64_t workspace_ = 0;
+  MemoryPlan memory_{};
   std::unique_ptr<Engine::Impl> impl_;
 };
 
 Result<std::unique_ptr<Engine::Impl>> Engine::Impl::create(const EngineOptions& options) {
   return EngineBuilder(options).build();
+}
+
+Result<ModelInfo> Engine::Impl::inspect(const EngineOptions& options) {
+  return EngineBuilder(options).inspect();
 }
 
 }  // namespace spate

@@ -23,6 +23,7 @@ namespace spate {
 class Engine::Impl {
  public:
   static Result<std::unique_ptr<Impl>> create(const EngineOptions& options);
+  static Result<ModelInfo> inspect(const EngineOptions& options);
 
   Result<RequestId> submit(Request request);
   void cancel(RequestId id) { mailbox_.post(CancelOrder{id}); }
