@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <ctime>
+
 #include "core/json.h"
 #include "engine/engine_impl.h"
 #include "sample/params.h"
@@ -64,9 +66,11 @@ Result<std::vector<TokenId>> Engine::tokenize_chat_json(std::string_view convers
   ChatInput input{.messages = json->value("messages", OrderedJson::array()),
                   .tools = json->value("tools", OrderedJson()),
                   .add_generation_prompt = true};
-  if (const auto bos = tokenizer.bos_id()) input.bos_token = tokenizer.id_to_token(*bos);
-  if (const auto eos = tokenizer.eos_id()) input.eos_token = tokenizer.id_to_token(*eos);
-  input.variables = json->value("chat_template_kwargs", OrderedJson::object());
+  if (const auto bos = tokenizer.bos_id()) input.bos_token = std::string(tokenizer.id_to_token(*bos));
+  if (const auto eos = tokenizer.eos_id()) input.eos_token = std::string(tokenizer.id_to_token(*eos));
+  const std::time_t now = std::time(nullptr);
+  localtime_r(&now, &input.now);
+  input.extra = json->value("chat_template_kwargs", OrderedJson::object());
   const Result<std::string> text = impl_->chat_template->render(input);
   if (!text) return text.error();
   return tokenizer.encode(*text, {.add_special_tokens = false});
