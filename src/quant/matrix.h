@@ -47,7 +47,8 @@ class Matrix {
   /// Output columns including padding.
   std::int64_t n_columns() const { return n_panels() * kPanelColumns; }
   std::span<const PanelSource> sources() const { return sources_; }
-  std::int64_t packed_bytes() const;
+  std::int64_t panel_bytes() const;
+  std::int64_t packed_bytes() const { return n_panels() * panel_bytes(); }
 
   /// f32 [n_columns], or null. Set before first use.
   const float* bias() const { return bias_.empty() ? nullptr : bias_.data(); }
@@ -61,6 +62,8 @@ class Matrix {
   void set_storage(std::byte* storage) { panels_ = storage; }
   /// Packs panels [begin, end) into the storage; any thread, any order, deterministic.
   void pack_panels(CpuIsa isa, std::int64_t begin, std::int64_t end);
+  /// Packs one panel to `destination` (64-byte aligned, panel_bytes()).
+  void pack_panel(CpuIsa isa, std::int64_t panel, std::byte* destination) const;
   void mark_packed() { packed_.store(true, std::memory_order_release); }
 
  private:

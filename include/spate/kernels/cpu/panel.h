@@ -1,0 +1,73 @@
+// How weights and activation rows lie in memory, for every instruction set alike
+// (docs/adr/0001-panels.md). Numbers only; what reads and writes them is in pack_panel.h, rows.h
+// and gemm.h.
+#pragma once
+
+#include <cstdint>
+
+namespace spate::kernels::cpu {
+
+/// In a namespace of its own constants; the order is that of spate::WeightFormat.
+enum class PanelFormat : std::uint8_t { kF32, kF16, kWideBF16, kBF16, kQ8, kQ4 };
+enum class Element : std::uint8_t { kF32, kF16, kBF16 };
+enum class RowKind : std::uint8_t { kF32, kBF16, kInt8 };
+
+inline constexpr int kColumns = 32;  // of a panel
+inline constexpr int kStep = 32;     // k per step, and per quantization group
+inline constexpr int kLine = 64;
+
+/// One group of an activation row in int8.
+struct RowGroup {
+  float scale;
+  std::int32_t minus_8_sum;  // -8 times the sum of q: where the accumulators of q4 start
+  std::int8_t q[kStep];
+};
+static_assert(sizeof(RowGroup) == 40);
+
+/// Bytes of one panel per step of 32 k. Whole cache lines, so that every load is aligned.
+[[gnu::always_inline]] constexpr std::int64_t step_bytes(PanelFormat f) {
+  switch (f) {
+    case PanelFormat::kF32:
+      return 4096;
+    case PanelFormat::kQ8:
+      return 1024 + 64;
+    case PanelFormat::kQ4:
+      return 512 + 64;
+    default:
+      return 2048;
+  }
+}
+[[gnu::always_inline]] constexpr std::int64_t steps_of(std::int64_t k) {
+  return (k + kStep - 1) / kStep;
+}
+[[gnu::always_inline]] constexpr std::int64_t panel_bytes(PanelFormat f, std::int64_t k) {
+  return steps_of(k) * step_bytes(f);
+}
+[[gnu::always_inline]] constexpr std::int64_t element_bytes(Element e) {
+  return e == Element::kF32 ? 4 : 2;
+}
+[[gnu::always_inline]] constexpr RowKind row_kind(PanelFormat f) {
+  if (f == PanelFormat::kQ8 || f == PanelFormat::kQ4) return RowKind::kInt8;
+  return f == PanelFormat::kBF16 ? RowKind::kBF16 : RowKind::kF32;
+}
+/// Bytes of one step of a row.
+[[gnu::always_inline]] constexpr std::int64_t row_step_bytes(RowKind kind) {
+  if (kind == RowKind::kInt8) return sizeof(RowGroup);
+  return kind == RowKind::kBF16 ? 2 * kStep : 4 * kStep;
+}
+/// An odd number of lines: rows of 2048 or 4096 bytes would meet in the same sets of the L1 cache.
+[[gnu::always_inline]] constexpr std::int64_t row_bytes(RowKind kind, std::int64_t k) {
+  const std::int64_t lines = (steps_of(k) * row_step_bytes(kind) + kLine - 1) / kLine;
+  return (lines | 1) * kLine;
+}
+
+struct PackPanelArgs {
+  const std::uint8_t* rows;  // n_rows rows of k contiguous elements
+  Element element;
+  std::int64_t n_rows;  // at most 32; missing columns become zero
+  std::int64_t k;
+  PanelFormat format;
+  std::uint8_t* panel;  // panel_bytes(format, k), 64-byte aligned
+};
+
+}  // namespace spate::kernels::cpu

@@ -1,0 +1,10 @@
+#include "quant/pack.h"
+#include "spate/kernels/cpu/pack_panel.h"
+
+namespace spate {
+
+void pack_panel_avx512(const kernels::cpu::PackPanelArgs& args) {
+  kernels::cpu::SPATE_CPU_ISA::pack_panel(args);
+}
+
+}  // namespace spate

@@ -1,0 +1,1 @@
+#include "tests/kernels/simd_checks_body.h"
