@@ -2,7 +2,7 @@
 // include/spate/kernels/cpu/pack_panel.h.
 #pragma once
 
-#include "spate/kernels/cpu/panel.h"
+#include "spate/kernels/cpu/arguments.h"
 
 namespace spate {
 

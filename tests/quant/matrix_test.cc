@@ -52,13 +52,18 @@ struct Weights {
   std::vector<std::byte> bytes{};
 };
 
-Matrix packed(WeightFormat format, Weights& w, CpuIsa isa) {
-  Matrix m(format, w.dtype, w.k, panels_of(w.tensor()));
-  m.set_storage(Buffer::reserve_host(m.packed_bytes()).value());
-  m.pack_panels(isa, 0, m.n_panels());
-  m.mark_packed();
-  return m;
-}
+/// A matrix and the memory of its panels.
+struct Packed {
+  Packed(WeightFormat format, Weights& w, CpuIsa isa)
+      : matrix(format, w.dtype, w.k, panels_of(w.tensor())),
+        storage(Buffer::reserve_host(matrix.packed_bytes()).value()) {
+    matrix.set_storage(storage.data());
+    matrix.pack_panels(isa, 0, matrix.n_panels());
+    matrix.mark_packed();
+  }
+  Matrix matrix;
+  Buffer storage;
+};
 
 double weight_at(const Matrix& m, std::int64_t n, std::int64_t k) {
   const auto* panel = reinterpret_cast<const std::uint8_t*>(m.panels()) + n / 32 * m.panel_bytes();
@@ -81,7 +86,8 @@ TEST(Matrix, PacksEveryStoredDtypeWithItsValues) {
   for (const WeightFormat format : kFormats) {
     for (const DType stored : kStored) {
       Weights w(stored, 70, 83);
-      const Matrix m = packed(format, w, best_cpu_isa());
+      const Packed packed_m(format, w, best_cpu_isa());
+      const Matrix& m = packed_m.matrix;
       // Half a unit in the last place of bf16, or of the denormals of f16; the quantized formats
       // have tests of their own.
       const double relative = keeps_exactly(format, stored) ? 0 : 0x1p-8;
@@ -105,10 +111,12 @@ TEST(Matrix, PacksTheSameBytesOnEveryIsa) {
       w.values[77] = std::numeric_limits<float>::infinity();
       w.values[300] = 1e-42F;
       w.store();
-      const Matrix expected = packed(format, w, CpuIsa::kGeneric);
+      const Packed packed_expected(format, w, CpuIsa::kGeneric);
+      const Matrix& expected = packed_expected.matrix;
       for (const CpuIsa isa : {CpuIsa::kAvx2, CpuIsa::kAvx512}) {
         if (isa > best_cpu_isa()) continue;
-        const Matrix found = packed(format, w, isa);
+        const Packed packed_found(format, w, isa);
+        const Matrix& found = packed_found.matrix;
         EXPECT_EQ(std::memcmp(expected.panels(), found.panels(),
                               static_cast<std::size_t>(found.packed_bytes())),
                   0)
@@ -130,7 +138,8 @@ double peak_of(const Weights& w, std::int64_t n, std::int64_t group) {
 
 TEST(Matrix, Q8IsWithinHalfAStep) {
   Weights w(DType::kF32, 32, 256);
-  const Matrix m = packed(WeightFormat::kQ8, w, best_cpu_isa());
+  const Packed packed_m(WeightFormat::kQ8, w, best_cpu_isa());
+  const Matrix& m = packed_m.matrix;
   for (std::int64_t n = 0; n < w.n; ++n) {
     for (std::int64_t k = 0; k < w.k; ++k) {
       const double step = peak_of(w, n, k / 32) / 127;
@@ -143,7 +152,8 @@ TEST(Matrix, Q8IsWithinHalfAStep) {
 
 TEST(Matrix, Q4IsBetterThanTheNaiveGrid) {
   Weights w(DType::kF32, 64, 2048);
-  const Matrix m = packed(WeightFormat::kQ4, w, best_cpu_isa());
+  const Packed packed_m(WeightFormat::kQ4, w, best_cpu_isa());
+  const Matrix& m = packed_m.matrix;
   double error = 0;
   double naive = 0;
   for (std::int64_t n = 0; n < w.n; ++n) {
@@ -162,7 +172,8 @@ TEST(Matrix, ZeroGroupsStayZero) {
   for (float& v : w.values) v = 0;
   w.store();
   for (const WeightFormat format : {WeightFormat::kQ8, WeightFormat::kQ4}) {
-    const Matrix m = packed(format, w, best_cpu_isa());
+    const Packed packed_m(format, w, best_cpu_isa());
+    const Matrix& m = packed_m.matrix;
     for (std::int64_t n = 0; n < 32; ++n) EXPECT_EQ(weight_at(m, n, n), 0.0);
   }
 }
@@ -172,7 +183,8 @@ TEST(Matrix, TinyGroupsAreNotInfinite) {
   for (std::size_t i = 0; i < w.values.size(); ++i) w.values[i] = i % 2 == 0 ? 1e-9F : -3e-6F;
   for (const WeightFormat format : {WeightFormat::kQ8, WeightFormat::kQ4}) {
     w.store();
-    const Matrix m = packed(format, w, best_cpu_isa());
+    const Packed packed_m(format, w, best_cpu_isa());
+    const Matrix& m = packed_m.matrix;
     for (std::int64_t k = 0; k < 32; ++k) EXPECT_LE(std::fabs(weight_at(m, 3, k)), 4e-6);
   }
 }
@@ -183,7 +195,8 @@ TEST(Matrix, NeverProducesMinus128) {
   w.values[400] = -1e30F;
   w.values[700] = std::numeric_limits<float>::quiet_NaN();
   w.store();
-  const Matrix m = packed(WeightFormat::kQ8, w, best_cpu_isa());
+  const Packed packed_m(WeightFormat::kQ8, w, best_cpu_isa());
+  const Matrix& m = packed_m.matrix;
   for (std::int64_t n = 0; n < w.n; ++n) {
     for (std::int64_t k = 0; k < w.k; ++k) EXPECT_GE(integer_at(m, n, k), -127);
   }
@@ -194,7 +207,8 @@ TEST(Matrix, InfinityStaysInItsColumn) {
     Weights w(DType::kF32, 32, 32);
     w.values[7 * 32 + 3] = -std::numeric_limits<float>::infinity();
     w.store();
-    const Matrix m = packed(format, w, best_cpu_isa());
+    const Packed packed_m(format, w, best_cpu_isa());
+    const Matrix& m = packed_m.matrix;
     for (std::int64_t n = 0; n < 32; ++n) EXPECT_EQ(std::isnan(weight_at(m, n, 3)), n == 7);
   }
 }

@@ -3,7 +3,7 @@
 // writes the same bytes.
 #pragma once
 
-#include "spate/kernels/cpu/panel.h"
+#include "spate/kernels/cpu/arguments.h"
 #include "spate/kernels/cpu/quantize.h"
 #include "spate/kernels/cpu/simd.h"
 
@@ -37,7 +37,7 @@ static inline StepRows rows_of_step(const PackPanelArgs& a, std::int64_t step, i
 
 /// pairs[i]: elements 2 i and 2 i + 1 (16 bits each) of 16 rows.
 SPATE_KERNEL void load_pairs(StepRows rows, I32x16* pairs) {
-#pragma GCC unroll 16
+SPATE_UNROLL
   for (int r = 0; r < 16; ++r) pairs[r] = load_i32(rows.first + r * rows.stride);
   transpose(pairs);
 }
@@ -65,7 +65,7 @@ static inline void pack_step_bf16(StepRows rows, Element element, std::uint8_t* 
   I32x16 t[16];
   if (element == Element::kBF16) {
     load_pairs(rows, t);
-#pragma GCC unroll 16
+SPATE_UNROLL
     for (int i = 0; i < 16; ++i) store_i32(dst + i * 128, t[i]);
     return;
   }

@@ -61,13 +61,4 @@ static_assert(sizeof(RowGroup) == 40);
   return (lines | 1) * kLine;
 }
 
-struct PackPanelArgs {
-  const std::uint8_t* rows;  // n_rows rows of k contiguous elements
-  Element element;
-  std::int64_t n_rows;  // at most 32; missing columns become zero
-  std::int64_t k;
-  PanelFormat format;
-  std::uint8_t* panel;  // panel_bytes(format, k), 64-byte aligned
-};
-
 }  // namespace spate::kernels::cpu

@@ -5,6 +5,9 @@
 #pragma once
 
 #define SPATE_KERNEL [[gnu::always_inline]] static inline
+/// Before loops over accumulators, which would live in memory otherwise. Not for plain C++, where
+/// it would only cost minutes of compilation.
+#define SPATE_UNROLL _Pragma("GCC unroll 16")
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BF16__) && defined(__AVX512VBMI__)
 #define SPATE_CPU_ISA avx512
@@ -14,6 +17,8 @@
 #include "spate/kernels/cpu/simd_avx2.h"
 #else
 #define SPATE_CPU_ISA generic
+#undef SPATE_UNROLL
+#define SPATE_UNROLL
 #include "spate/kernels/cpu/simd_generic.h"
 #endif
 

@@ -16,9 +16,9 @@ struct I32x16 {
 };
 
 /// Rows of the register tile, by the kind of arithmetic; columns are handled 16 times kTileVectors.
-inline constexpr int kTileRowsFloat = 4;
-inline constexpr int kTileRowsInt8 = 4;
-inline constexpr int kTileVectors = 2;
+inline constexpr int kTileRowsFloat = 1;
+inline constexpr int kTileRowsInt8 = 1;
+inline constexpr int kTileVectors = 1;
 
 SPATE_KERNEL F32x16 set1_f32(float x) {
   F32x16 r;

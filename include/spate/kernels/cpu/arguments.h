@@ -1,0 +1,105 @@
+// What the kernels of linear maps are told: plain structs, the same for every instruction set.
+// Pointers are borrowed for the call.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "spate/kernels/cpu/kv_layout.h"
+#include "spate/kernels/cpu/panel.h"
+
+namespace spate::kernels::cpu {
+
+struct PackPanelArgs {
+  const std::uint8_t* rows;  // n_rows rows of k contiguous elements
+  Element element;
+  std::int64_t n_rows;  // at most 32; missing columns become zero
+  std::int64_t k;
+  PanelFormat format;
+  std::uint8_t* panel;  // panel_bytes(format, k), 64-byte aligned
+};
+
+enum class NormKind : std::uint8_t { kNone, kRms, kLayer };
+struct NormArgs {
+  NormKind kind = NormKind::kNone;
+  const float* weight = nullptr;
+  const float* bias = nullptr;  // kLayer only, may be null
+  float eps = 0.0F;
+};
+
+/// One row from f32 to what a panel's format multiplies.
+struct PackRowArgs {
+  const float* values;  // f32 [k]
+  std::int64_t k;
+  NormArgs norm;
+  RowKind kind;
+  std::uint8_t* row;  // row_bytes(kind, k)
+};
+
+/// sums[r][c] = sum over k of row r times column c of one panel.
+struct MultiplyArgs {
+  const std::uint8_t* panel;  // 64-byte aligned
+  const std::uint8_t* rows;   // packed rows, `row_stride` bytes apart
+  std::int64_t row_stride;
+  std::int64_t n_rows;
+  std::int64_t k;
+  float* sums;
+  std::int64_t sum_stride;  // in floats
+};
+
+/// The order is that of spate::ops::Activation.
+enum class ActivationKind : std::uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kQuickGelu };
+
+/// out[r][c] = sums[r][c] + bias[c], or is increased by it.
+struct StoreArgs {
+  const float* sums;
+  std::int64_t sum_stride;
+  std::int64_t n_rows;
+  const float* bias;  // [n_columns] or null
+  float* out;
+  std::int64_t out_stride;
+  std::int64_t n_columns;  // at most 32; the rest is padding
+  bool add;
+};
+
+/// One group of the next matrix's rows: act(sums + bias), times the second panel when gated.
+struct ActivateArgs {
+  const float* sums;  // [rows][32], or [rows][64] when gated: gate, then up
+  std::int64_t sum_stride;
+  std::int64_t n_rows;
+  const float* bias;  // [32] or [64], or null
+  ActivationKind kind;
+  bool gated;
+  RowKind next;
+  std::uint8_t* rows;
+  std::int64_t row_stride;
+  std::int64_t group;
+};
+
+enum class HeadRole : std::uint8_t { kQuery, kKey, kValue };
+
+/// Where a row belongs.
+struct RowPlace {
+  const float* rope = nullptr;  // f32 [rotary]: its position's cosines, then sines; may be null
+  std::byte* block = nullptr;   // the cache block of its position, in this layer
+  std::int64_t token = 0;       // its position inside the block
+};
+
+struct HeadArgs {
+  HeadRole role;
+  float* sums;  // [rows][head_dim and padding]; changed
+  std::int64_t sum_stride;
+  std::int64_t n_rows;
+  const RowPlace* places;  // [n_rows]
+  const float* bias;       // [head_dim] or null
+  NormArgs norm;
+  std::int64_t rotary;
+  float query_scale;
+  bool bf16_queries;
+  std::byte* queries;  // of the first row and this head
+  std::int64_t query_stride;
+  KvLayout kv;
+  std::int64_t kv_offset;  // of this head in a block
+};
+
+}  // namespace spate::kernels::cpu

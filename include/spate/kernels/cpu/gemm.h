@@ -1,0 +1,217 @@
+// Rows times one panel of 32 columns: sums[r][c] = sum over k of row[r][k] * weight[k][c].
+//
+// Every output element is one chain over k in ascending order, in one accumulator, so its bits
+// depend on neither the number of rows, nor the tile that computed it, nor the slices of k: between
+// slices the f32 sums are stored and loaded again, which is exact. Register tiles differ only in
+// how many independent chains they carry.
+#pragma once
+
+#include "spate/kernels/cpu/arguments.h"
+#include "spate/kernels/cpu/simd.h"
+
+namespace spate::kernels::cpu::SPATE_CPU_ISA {
+
+/// One register tile over `n_steps` steps of k.
+struct TileArgs {
+  const std::uint8_t* weights;
+  const std::uint8_t* rows;
+  std::int64_t row_stride;
+  std::int64_t n_steps;
+  float* sums;
+  std::int64_t sum_stride;
+  bool first;  // starts from zero, not from `sums`
+  bool last;
+  const std::uint8_t* ahead;  // weights that will be wanted soon
+  std::int64_t ahead_lines;   // to prefetch per step
+};
+
+/// Step s of row r.
+template <PanelFormat F>
+SPATE_KERNEL const std::uint8_t* row_step(const TileArgs& a, std::int64_t step, int row) {
+  return a.rows + row * a.row_stride + step * row_step_bytes(row_kind(F));
+}
+
+/// One step of 32 k in bf16 pairs.
+template <int R, int V>
+SPATE_KERNEL void step_bf16(const std::uint8_t* w, const std::uint8_t* x, std::int64_t stride,
+                            F32x16 (&f)[R][V]) {
+#pragma GCC unroll 2
+  for (int pair = 0; pair < kStep / 2; ++pair) {
+    I32x16 weights[V];
+SPATE_UNROLL
+    for (int v = 0; v < V; ++v) weights[v] = load_i32(w + pair * 128 + v * 64);
+SPATE_UNROLL
+    for (int r = 0; r < R; ++r) {
+      const I32x16 value = broadcast4(x + r * stride + pair * 4);
+SPATE_UNROLL
+      for (int v = 0; v < V; ++v) f[r][v] = dot2(f[r][v], weights[v], value);
+    }
+  }
+}
+
+/// The weights of one k of the formats whose rows are f32.
+template <PanelFormat F>
+SPATE_KERNEL F32x16 wide_weights(const std::uint8_t* w, int k, int v) {
+  if constexpr (F == PanelFormat::kF32) return as_f32(load_i32(w + k * 128 + v * 64));
+  if constexpr (F == PanelFormat::kF16) return load_f16(w + k * 64 + v * 32);
+  const I32x16 pair = load_i32(w + k / 2 * 128 + v * 64);
+  return k % 2 == 0 ? low_bf16(pair) : high_bf16(pair);
+}
+
+template <PanelFormat F, int R, int V>
+SPATE_KERNEL void step_f32(const std::uint8_t* w, const std::uint8_t* x, std::int64_t stride,
+                           F32x16 (&f)[R][V]) {
+#pragma GCC unroll 2
+  for (int k = 0; k < kStep; ++k) {
+    F32x16 weights[V];
+SPATE_UNROLL
+    for (int v = 0; v < V; ++v) weights[v] = wide_weights<F>(w, k, v);
+SPATE_UNROLL
+    for (int r = 0; r < R; ++r) {
+      const F32x16 value = as_f32(broadcast4(x + r * stride + k * 4));
+SPATE_UNROLL
+      for (int v = 0; v < V; ++v) f[r][v] = fma(weights[v], value, f[r][v]);
+    }
+  }
+}
+
+/// Where the 16 columns of vector `v` of a quad of k lie, as bytes to multiply.
+template <PanelFormat F>
+SPATE_KERNEL I32x16 quad_weights(const std::uint8_t* w, int quad, int v) {
+  if constexpr (F == PanelFormat::kQ8) return load_i32(w + quad * 128 + v * 64);
+  const I32x16 both = load_i32(w + quad * 64);
+  return v == 0 ? low_nibbles(both) : high_nibbles(both);
+}
+
+/// Stored weights have an offset (128 or 8): the integer accumulator starts at minus the offset
+/// times the sum of the row's group, for no arithmetic at all. Then one conversion, one product
+/// with the weights' scale and one fused addition with the row's, in this order everywhere.
+template <PanelFormat F, int R, int V>
+SPATE_KERNEL void step_int8(const std::uint8_t* w, const std::uint8_t* x, std::int64_t stride,
+                            int first_vector, F32x16 (&f)[R][V]) {
+  I32x16 sums[R][V];
+SPATE_UNROLL
+  for (int r = 0; r < R; ++r) {
+    const I32x16 start = broadcast4(x + r * stride + 4);
+SPATE_UNROLL
+    for (int v = 0; v < V; ++v) {
+      const bool shifted = v + first_vector == 1 && kHighNibbleShift != 0;
+      sums[r][v] = F == PanelFormat::kQ8 ? q8_start(start) : shifted ? shift_left<4>(start) : start;
+    }
+  }
+SPATE_UNROLL
+  for (int quad = 0; quad < kStep / 4; ++quad) {
+    I32x16 weights[V];
+SPATE_UNROLL
+    for (int v = 0; v < V; ++v) weights[v] = quad_weights<F>(w, quad, v + first_vector);
+SPATE_UNROLL
+    for (int r = 0; r < R; ++r) {
+      const I32x16 value = broadcast4(x + r * stride + 8 + quad * 4);
+SPATE_UNROLL
+      for (int v = 0; v < V; ++v) {
+        sums[r][v] = F == PanelFormat::kQ8 ? dot4_q8(sums[r][v], weights[v], value)
+                                           : dot4_nibbles(sums[r][v], weights[v], value);
+      }
+    }
+  }
+  F32x16 scales[V];
+SPATE_UNROLL
+  for (int v = 0; v < V; ++v) {
+    scales[v] = load_f16(w + step_bytes(F) - 64 + (v + first_vector) * 32);
+  }
+SPATE_UNROLL
+  for (int r = 0; r < R; ++r) {
+    const F32x16 scale = as_f32(broadcast4(x + r * stride));
+SPATE_UNROLL
+    for (int v = 0; v < V; ++v) f[r][v] = fma(mul(to_f32(sums[r][v]), scales[v]), scale, f[r][v]);
+  }
+}
+
+/// R rows by V vectors of 16 columns, from vector `first_vector` of the panel on.
+template <PanelFormat F, int R, int V>
+static inline void tile(const TileArgs& a, int first_vector) {
+  F32x16 f[R][V];
+  float* sums = a.sums + first_vector * 16;
+SPATE_UNROLL
+  for (int r = 0; r < R; ++r) {
+SPATE_UNROLL
+    for (int v = 0; v < V; ++v) {
+      f[r][v] = a.first ? set1_f32(0.0F) : load_f32(sums + r * a.sum_stride + v * 16);
+    }
+  }
+  const std::uint8_t* w = a.weights;
+  const std::uint8_t* ahead = a.ahead;
+  for (std::int64_t s = 0; s < a.n_steps; ++s, w += step_bytes(F)) {
+    for (std::int64_t i = 0; i < a.ahead_lines; ++i, ahead += kLine) prefetch(ahead);
+    const std::uint8_t* x = row_step<F>(a, s, 0);
+    if constexpr (row_kind(F) == RowKind::kInt8) {
+      step_int8<F>(w, x, a.row_stride, first_vector, f);
+    } else if constexpr (F == PanelFormat::kBF16) {
+      step_bf16(w + first_vector * 64, x, a.row_stride, f);
+    } else {
+      step_f32<F>(w + first_vector * (F == PanelFormat::kF16 ? 32 : 64), x, a.row_stride, f);
+    }
+  }
+  const bool shrink = F == PanelFormat::kQ4 && kHighNibbleShift != 0 && a.last;
+SPATE_UNROLL
+  for (int r = 0; r < R; ++r) {
+SPATE_UNROLL
+    for (int v = 0; v < V; ++v) {
+      if (shrink && v + first_vector == 1) f[r][v] = mul(f[r][v], set1_f32(0.0625F));
+      store_f32(sums + r * a.sum_stride + v * 16, f[r][v]);
+    }
+  }
+}
+
+template <PanelFormat F>
+inline constexpr int kTileRows = row_kind(F) == RowKind::kInt8 ? kTileRowsInt8 : kTileRowsFloat;
+
+/// The tile with `n_rows` rows, at most R.
+template <PanelFormat F, int R = kTileRows<F>>
+static inline void tile_of_rows(std::int64_t n_rows, const TileArgs& a) {
+  if (n_rows == R) {
+    for (int v = 0; v < 2; v += kTileVectors) tile<F, R, kTileVectors>(a, v);
+    return;
+  }
+  if constexpr (R > 1) tile_of_rows<F, R - 1>(n_rows, a);
+}
+
+/// Steps of k per slice: 16 to 18 KB of weights, which stay in the L1 cache while all rows of a
+/// block pass over them.
+template <PanelFormat F>
+inline constexpr std::int64_t kSliceSteps = F == PanelFormat::kF32          ? 4
+                                            : row_kind(F) == RowKind::kInt8 ? 16
+                                                                            : 8;
+
+/// While the tiles of one slice run, they share the prefetch of the next one: it lies too far
+/// ahead for the hardware, which only sees the same lines read again and again. This is what lets
+/// 8 and 16 rows overlap memory and arithmetic.
+template <PanelFormat F>
+static inline void multiply_panel(const MultiplyArgs& a) {
+  constexpr std::int64_t kLines = step_bytes(F) / kLine;
+  const std::int64_t n_steps = steps_of(a.k);
+  const std::int64_t n_tiles = (a.n_rows + kTileRows<F> - 1) / kTileRows<F>;
+  const std::int64_t lines = (kLines + n_tiles - 1) / n_tiles;
+  for (std::int64_t s = 0; s < n_steps; s += kSliceSteps<F>) {
+    const std::int64_t left = n_steps - s;
+    const std::int64_t n = left < kSliceSteps<F> ? left : kSliceSteps<F>;
+    const std::uint8_t* slice = a.panel + s * step_bytes(F);
+    std::int64_t row = 0;
+    for (std::int64_t t = 0; t < n_tiles; ++t) {
+      const std::int64_t rows = (a.n_rows - row) / (n_tiles - t);
+      tile_of_rows<F>(rows, {.weights = slice,
+                             .rows = a.rows + row * a.row_stride + s * row_step_bytes(row_kind(F)),
+                             .row_stride = a.row_stride,
+                             .n_steps = n,
+                             .sums = a.sums + row * a.sum_stride,
+                             .sum_stride = a.sum_stride,
+                             .first = s == 0,
+                             .last = s + n == n_steps,
+                             .ahead = slice + n * step_bytes(F) + t * n * lines * kLine,
+                             .ahead_lines = t * lines < kLines ? lines : 0});
+      row += rows;
+    }
+  }
+}
+
+}  // namespace spate::kernels::cpu::SPATE_CPU_ISA
