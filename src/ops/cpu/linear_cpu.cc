@@ -1,0 +1,153 @@
+#include "ops/cpu/linear_cpu.h"
+
+#include "ops/cpu/panel_loop.h"
+
+namespace spate::ops::cpu {
+namespace {
+
+using kernels::cpu::ActivationKind;
+using kernels::cpu::HeadRole;
+using kernels::cpu::KvFormat;
+using kernels::cpu::RowKind;
+using kernels::cpu::RowPlace;
+
+static_assert(static_cast<int>(ActivationKind::kQuickGelu) ==
+              static_cast<int>(Activation::kQuickGelu));
+
+const float* bias_of(const Matrix& w, std::int64_t panel) {
+  return w.bias() == nullptr ? nullptr : w.bias() + panel * kPanelColumns;
+}
+
+kernels::cpu::Element element_of(DType t) {
+  if (t == DType::kF32) return kernels::cpu::Element::kF32;
+  return t == DType::kF16 ? kernels::cpu::Element::kF16 : kernels::cpu::Element::kBF16;
+}
+
+KvFormat kv_format(DType t) {
+  switch (t) {
+    case DType::kF32:
+      return KvFormat::kF32;
+    case DType::kF16:
+      return KvFormat::kF16;
+    case DType::kI8:
+      return KvFormat::kInt8;
+    default:
+      return KvFormat::kBF16;
+  }
+}
+
+/// Position and cache block of every row.
+RowPlace* places_of(Arena& arena, std::int64_t n_rows, const RopeTable& rope, const KvWrite& kv) {
+  auto* places = reinterpret_cast<RowPlace*>(
+      arena.allocate_bytes(n_rows * static_cast<std::int64_t>(sizeof(RowPlace))));
+  std::int64_t covered = 0;
+  for (const SequenceRows& s : kv.sequences) {
+    for (std::int64_t i = 0; i < s.n_rows; ++i) {
+      const std::int64_t position = s.first_position + i;
+      const std::int32_t block = s.blocks[static_cast<std::size_t>(position / kKvBlockTokens)];
+      if (rope.rotary_dim > 0) SPATE_CHECK_OP(position, <, rope.n_positions);
+      new (places + s.first_row + i)
+          RowPlace{.rope = rope.cos_sin + position * rope.rotary_dim,
+                   .block = kv.layer.base + block * kv.layer.block_stride,
+                   .token = position % kKvBlockTokens};
+    }
+    covered += s.n_rows;
+  }
+  SPATE_CHECK_OP(covered, ==, n_rows);
+  return places;
+}
+
+}  // namespace
+
+void matmul(Device& device, Arena& arena, Tensor out, const Rows& x, const Matrix& w,
+            StoreMode mode) {
+  PanelLoop loop(device, x, w, 1);
+  loop.run(arena, [&](const Tile& t) {
+    const std::int64_t column = t.first_panel * kPanelColumns;
+    if (column >= out.dim(1)) return;
+    loop.kernels().store({.sums = t.sums,
+                          .sum_stride = t.sum_stride,
+                          .n_rows = t.n_rows,
+                          .bias = bias_of(w, t.first_panel),
+                          .out = out.row<float>(t.first_row) + column,
+                          .out_stride = out.stride(0),
+                          .n_columns = std::min(kPanelColumns, out.dim(1) - column),
+                          .add = mode == StoreMode::kAdd});
+  });
+}
+
+void activated_matmul(Device& device, Arena& arena, Tensor out, const Rows& x, const Matrix& w,
+                      Activation activation, bool gated, RowFormat next) {
+  const std::int64_t panels_per_group = gated ? 2 : 1;
+  PanelLoop loop(device, x, w, panels_per_group);
+  loop.run(arena, [&](const Tile& t) {
+    loop.kernels().activate({.sums = t.sums,
+                             .sum_stride = t.sum_stride,
+                             .n_rows = t.n_rows,
+                             .bias = bias_of(w, t.first_panel),
+                             .kind = static_cast<ActivationKind>(activation),
+                             .gated = gated,
+                             .next = static_cast<RowKind>(next),
+                             .rows = out.row<std::uint8_t>(t.first_row),
+                             .row_stride = out.stride(0),
+                             .group = t.first_panel / panels_per_group});
+  });
+}
+
+void project_qkv(Device& device, Arena& arena, Tensor queries, const Rows& x, const Matrix& w,
+                 const QkvParams& params, const KvWrite& kv) {
+  const std::int64_t mark = arena.mark();
+  const std::int64_t head_panels = (params.head_dim + kPanelColumns - 1) / kPanelColumns;
+  const RowPlace* places = places_of(arena, x.count(), params.rope, kv);
+  const bool bf16_queries = queries.dtype() == DType::kBF16;
+  const std::int64_t head_bytes = params.head_dim * size_of(queries.dtype());
+  PanelLoop loop(device, x, w, head_panels);
+  loop.run(arena, [&](const Tile& t) {
+    const std::int64_t head = t.first_panel / head_panels;
+    const bool query = head < params.query_heads;
+    const bool key = !query && head < params.query_heads + params.kv_heads;
+    const std::int64_t kv_head = query ? 0 : (head - params.query_heads) % params.kv_heads;
+    auto* query_rows = static_cast<std::byte*>(queries.data());
+    const NormParams* norm = query ? params.query_norm : key ? params.key_norm : nullptr;
+    loop.kernels().finish_head(
+        {.role = query ? HeadRole::kQuery
+                 : key ? HeadRole::kKey
+                       : HeadRole::kValue,
+         .sums = t.sums,
+         .sum_stride = t.sum_stride,
+         .n_rows = t.n_rows,
+         .places = places + t.first_row,
+         .bias = bias_of(w, t.first_panel),
+         .norm = norm_args(norm),
+         .rotary = params.rope.rotary_dim,
+         .query_scale = params.query_scale,
+         .bf16_queries = bf16_queries,
+         .queries = query_rows + (t.first_row * params.query_heads + head) * head_bytes,
+         .query_stride = params.query_heads * head_bytes,
+         .kv = {.format = kv_format(kv.layer.dtype), .head_dim = params.head_dim},
+         .kv_offset = kv_head * kv.layer.head_bytes});
+  });
+  arena.reset(mark);
+}
+
+void embed(Device& device, Tensor out, Tensor table, std::span<const TokenId> ids) {
+  const auto widen_row = linear_kernels(device.isa()).widen_row;
+  const auto n_ids = static_cast<std::int64_t>(ids.size());
+  const std::int64_t width = table.dim(1);
+  const std::int64_t row_bytes = width * size_of(table.dtype());
+  const auto* rows = static_cast<const std::uint8_t*>(table.data());
+  constexpr std::int64_t kRowsWorthAWorker = 16;
+  const int active = static_cast<int>(
+      std::clamp<std::int64_t>(n_ids / kRowsWorthAWorker, 1, device.pool().size()));
+  device.pool().run(
+      [&](int worker) {
+        for (std::int64_t i = n_ids * worker / active; i < n_ids * (worker + 1) / active; ++i) {
+          const TokenId id = ids[static_cast<std::size_t>(i)];
+          SPATE_CHECK(id >= 0 && id < table.dim(0));
+          widen_row(element_of(table.dtype()), rows + id * row_bytes, width, out.row<float>(i));
+        }
+      },
+      active);
+}
+
+}  // namespace spate::ops::cpu

@@ -1,0 +1,19 @@
+// Linear maps on the CPU: arguments are checked already (ops/linear.cc).
+#pragma once
+
+#include "ops/linear.h"
+
+namespace spate::ops::cpu {
+
+enum class StoreMode : std::uint8_t { kWrite, kAdd };
+
+void matmul(Device& device, Arena& arena, Tensor out, const Rows& x, const Matrix& w,
+            StoreMode mode);
+/// out: u8 [rows, row bytes of `next`].
+void activated_matmul(Device& device, Arena& arena, Tensor out, const Rows& x, const Matrix& w,
+                      Activation activation, bool gated, RowFormat next);
+void project_qkv(Device& device, Arena& arena, Tensor queries, const Rows& x, const Matrix& w,
+                 const QkvParams& params, const KvWrite& kv);
+void embed(Device& device, Tensor out, Tensor table, std::span<const TokenId> ids);
+
+}  // namespace spate::ops::cpu

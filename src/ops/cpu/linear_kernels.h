@@ -1,0 +1,25 @@
+// The kernels of linear maps as function pointers, one table per instruction set, filled from the
+// same source.
+#pragma once
+
+#include "device/device.h"
+#include "spate/kernels/cpu/arguments.h"
+
+namespace spate::ops::cpu {
+
+struct LinearKernels {
+  void (*multiply[6])(const kernels::cpu::MultiplyArgs&);  // by WeightFormat
+  void (*pack_row)(const kernels::cpu::PackRowArgs&);
+  void (*store)(const kernels::cpu::StoreArgs&);
+  void (*activate)(const kernels::cpu::ActivateArgs&);
+  void (*finish_head)(const kernels::cpu::HeadArgs&);
+  void (*widen_row)(kernels::cpu::Element, const std::uint8_t*, std::int64_t, float*);
+};
+
+LinearKernels linear_kernels_generic();
+LinearKernels linear_kernels_avx2();
+LinearKernels linear_kernels_avx512();
+
+LinearKernels linear_kernels(CpuIsa isa);
+
+}  // namespace spate::ops::cpu

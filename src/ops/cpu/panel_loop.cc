@@ -1,0 +1,146 @@
+#include "ops/cpu/panel_loop.h"
+
+namespace spate::ops::cpu {
+namespace {
+
+using kernels::cpu::PanelFormat;
+using kernels::cpu::RowKind;
+
+static_assert(static_cast<int>(RowKind::kInt8) == static_cast<int>(RowFormat::kInt8));
+
+/// Every worker packs all rows for itself up to here: cheaper than meeting.
+constexpr std::int64_t kRowsPackedByEach = 4;
+
+}  // namespace
+
+LinearKernels linear_kernels(CpuIsa isa) {
+  switch (isa) {
+    case CpuIsa::kAvx512:
+      return linear_kernels_avx512();
+    case CpuIsa::kAvx2:
+      return linear_kernels_avx2();
+    default:
+      return linear_kernels_generic();
+  }
+}
+
+kernels::cpu::NormArgs norm_args(const NormParams* norm) {
+  using kernels::cpu::NormKind;
+  if (norm == nullptr) return {};
+  const bool rms = norm->kind == NormParams::Kind::kRms;
+  return {.kind = rms ? NormKind::kRms : NormKind::kLayer,
+          .weight = norm->weight,
+          .bias = rms ? nullptr : norm->bias,
+          .eps = norm->eps};
+}
+
+PanelLoop::PanelLoop(Device& device, const Rows& x, const Matrix& w, std::int64_t panels_per_item)
+    : device_(device),
+      x_(x),
+      w_(w),
+      kernels_(linear_kernels(device.isa())),
+      kind_(kernels::cpu::row_kind(static_cast<PanelFormat>(w.format()))),
+      panels_per_item_(panels_per_item),
+      n_rows_(x.count()),
+      row_bytes_(x.packed ? x.values.stride(0) : kernels::cpu::row_bytes(kind_, w.k())),
+      panels_(w.panels()),
+      n_groups_(w.n_panels() / panels_per_item) {
+  SPATE_CHECK_OP(w.n_panels() % panels_per_item, ==, 0);
+  if (n_rows_ == 0) return;
+  plan_blocks();
+  plan_workers();
+}
+
+/// Blocks of rows: their activations fill at most half of a 1 MiB L2 cache, their sums an eighth.
+/// Weights are read once per block.
+void PanelLoop::plan_blocks() {
+  constexpr std::int64_t kRowsBudget = 512 << 10;
+  constexpr std::int64_t kSumsBudget = 128 << 10;
+  constexpr std::int64_t kTile = 12;  // whole register tiles of every format
+  const std::int64_t sum_bytes = panels_per_item_ * kPanelColumns * 4;
+  const std::int64_t fits = std::min(kRowsBudget / row_bytes_, kSumsBudget / sum_bytes);
+  const std::int64_t limit = std::max(kTile, fits / kTile * kTile);
+  n_blocks_ = (n_rows_ + limit - 1) / limit;
+  // Blocks of about equal size, of whole tiles.
+  const std::int64_t even = (n_rows_ + n_blocks_ - 1) / n_blocks_;
+  block_rows_ = n_blocks_ == 1 ? n_rows_ : (even + kTile - 1) / kTile * kTile;
+  n_blocks_ = (n_rows_ + block_rows_ - 1) / block_rows_;
+}
+
+/// Workers join when there is work for them: a dispatch costs a fraction of a microsecond.
+void PanelLoop::plan_workers() {
+  constexpr double kWorthAWorkerNs = 1500;
+  constexpr double kBytesPerNs = 15;  // what one core reads
+  constexpr double kMacsPerNs = 150;  // what one core multiplies
+  const auto bytes = static_cast<double>(w_.packed_bytes());
+  const double macs = static_cast<double>(n_rows_) * static_cast<double>(w_.n_columns() * w_.k());
+  const double ns = std::max(bytes / kBytesPerNs, macs / kMacsPerNs);
+  const double wanted = std::max(1.0, ns / kWorthAWorkerNs);
+  active_ = static_cast<int>(std::min(static_cast<double>(device_.pool().size()), wanted));
+  // Few and large pieces cost little to hand out, many and small ones end together.
+  constexpr std::int64_t kPiecesPerWorker = 12;
+  chunk_ = std::max<std::int64_t>(1, n_blocks_ * n_groups_ / (kPiecesPerWorker * active_));
+}
+
+void PanelLoop::allocate_scratch(Arena& arena) {
+  if (!x_.packed) {
+    packed_rows_bytes_ = n_rows_ * row_bytes_;
+    const std::int64_t copies = n_rows_ <= kRowsPackedByEach ? active_ : 1;
+    packed_rows_ = arena.allocate_bytes(copies * packed_rows_bytes_);
+  }
+  sums_bytes_ = block_rows_ * panels_per_item_ * kPanelColumns * 4;
+  sums_ = arena.allocate_bytes(active_ * sums_bytes_);
+  if (panels_ == nullptr) panel_ = arena.allocate_bytes(active_ * w_.panel_bytes());
+}
+
+void PanelLoop::pack_rows(std::byte* to, std::int64_t begin, std::int64_t end) const {
+  const kernels::cpu::NormArgs norm = norm_args(x_.norm ? &*x_.norm : nullptr);
+  for (std::int64_t r = begin; r < end; ++r) {
+    kernels_.pack_row({.values = x_.values.row<float>(r),
+                       .k = w_.k(),
+                       .norm = norm,
+                       .kind = kind_,
+                       .row = reinterpret_cast<std::uint8_t*>(to + r * row_bytes_)});
+  }
+}
+
+const std::byte* PanelLoop::prepare_rows(int worker) {
+  if (x_.packed) return static_cast<const std::byte*>(x_.values.data());
+  if (n_rows_ <= kRowsPackedByEach) {
+    std::byte* own = packed_rows_ + worker * packed_rows_bytes_;
+    pack_rows(own, 0, n_rows_);
+    return own;
+  }
+  pack_rows(packed_rows_, n_rows_ * worker / active_, n_rows_ * (worker + 1) / active_);
+  device_.pool().barrier(worker);
+  return packed_rows_;
+}
+
+Tile PanelLoop::multiply(int worker, const std::byte* rows, std::int64_t item) {
+  const std::int64_t first_row = item / n_groups_ * block_rows_;
+  const Tile tile{.first_panel = item % n_groups_ * panels_per_item_,
+                  .first_row = first_row,
+                  .n_rows = std::min(block_rows_, n_rows_ - first_row),
+                  .sums = reinterpret_cast<float*>(sums_ + worker * sums_bytes_),
+                  .sum_stride = panels_per_item_ * kPanelColumns};
+  const auto multiply_panel = kernels_.multiply[static_cast<int>(w_.format())];
+  for (std::int64_t i = 0; i < panels_per_item_; ++i) {
+    const std::int64_t p = tile.first_panel + i;
+    const std::byte* panel = panels_ + p * w_.panel_bytes();
+    if (panels_ == nullptr) {
+      std::byte* own = panel_ + worker * w_.panel_bytes();
+      w_.pack_panel(device_.isa(), p, own);
+      panel = own;
+    }
+    multiply_panel({.panel = reinterpret_cast<const std::uint8_t*>(panel),
+                    .rows = reinterpret_cast<const std::uint8_t*>(rows + first_row * row_bytes_),
+                    .row_stride = row_bytes_,
+                    .n_rows = tile.n_rows,
+                    .k = w_.k(),
+                    .sums = tile.sums + i * kPanelColumns,
+                    .sum_stride = tile.sum_stride});
+  }
+  return tile;
+}
+
+}  // namespace spate::ops::cpu

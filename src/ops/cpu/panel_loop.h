@@ -1,0 +1,85 @@
+// The loop that every linear map on the CPU is made of: one dispatch that packs the input rows,
+// then hands out panels, multiplies and calls an epilogue on each finished tile. Scratch comes from
+// the arena and is given back.
+#pragma once
+
+#include <algorithm>
+
+#include "device/arena.h"
+#include "device/device.h"
+#include "ops/cpu/linear_kernels.h"
+#include "ops/rows.h"
+#include "quant/matrix.h"
+
+namespace spate::ops::cpu {
+
+/// What an epilogue gets: `n_rows` rows of sums of the panels that belong to one item.
+struct Tile {
+  std::int64_t first_panel;
+  std::int64_t first_row;
+  std::int64_t n_rows;
+  float* sums;  // [n_rows][panels per item * 32]
+  std::int64_t sum_stride;
+};
+
+kernels::cpu::NormArgs norm_args(const NormParams* norm);
+
+class PanelLoop {
+ public:
+  /// Panels are finished `panels_per_item` at a time: 2 for gate and up, a head's for q, k and v.
+  PanelLoop(Device& device, const Rows& x, const Matrix& w, std::int64_t panels_per_item);
+
+  const LinearKernels& kernels() const { return kernels_; }
+
+  /// finish(const Tile&) is called once for every item and block of rows, on any worker.
+  template <class Finish>
+  void run(Arena& arena, Finish&& finish) {
+    if (n_rows_ == 0) return;
+    const std::int64_t mark = arena.mark();
+    allocate_scratch(arena);
+    device_.pool().run(
+        [&](int worker) {
+          const std::byte* rows = prepare_rows(worker);
+          const std::int64_t n_items = n_blocks_ * n_groups_;
+          for (std::int64_t i = device_.pool().take(chunk_); i < n_items;
+               i = device_.pool().take(chunk_)) {
+            for (std::int64_t j = i; j < std::min(n_items, i + chunk_); ++j) {
+              finish(multiply(worker, rows, j));
+            }
+          }
+        },
+        active_);
+    arena.reset(mark);
+  }
+
+ private:
+  void plan_blocks();
+  void plan_workers();
+  void allocate_scratch(Arena& arena);
+  /// The packed rows as this worker sees them; packs its share of them first.
+  const std::byte* prepare_rows(int worker);
+  void pack_rows(std::byte* to, std::int64_t begin, std::int64_t end) const;
+  Tile multiply(int worker, const std::byte* rows, std::int64_t item);
+
+  Device& device_;
+  const Rows& x_;
+  const Matrix& w_;
+  LinearKernels kernels_;
+  kernels::cpu::RowKind kind_;
+  std::int64_t panels_per_item_;
+  std::int64_t n_rows_;
+  std::int64_t row_bytes_;
+  const std::byte* panels_;      // null: straight from the checkpoint's rows
+  std::int64_t block_rows_ = 0;  // rows whose activations stay in the L2 cache
+  std::int64_t n_blocks_ = 0;
+  std::int64_t n_groups_ = 0;
+  std::int64_t chunk_ = 1;  // items taken at once
+  int active_ = 1;
+  std::byte* packed_rows_ = nullptr;
+  std::int64_t packed_rows_bytes_ = 0;  // of one copy
+  std::byte* sums_ = nullptr;
+  std::int64_t sums_bytes_ = 0;  // of one worker
+  std::byte* panel_ = nullptr;   // one worker's copy of an unpacked panel
+};
+
+}  // namespace spate::ops::cpu

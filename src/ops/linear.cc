@@ -1,0 +1,102 @@
+#include "ops/linear.h"
+
+#include <cstring>
+
+#include "ops/cpu/linear_cpu.h"
+#include "spate/kernels/cpu/panel.h"
+
+namespace spate::ops {
+namespace {
+
+void check_rows(const Rows& x, const Matrix& w) {
+  SPATE_CHECK_OP(x.values.rank(), ==, 2);
+  if (x.packed) {
+    SPATE_CHECK(*x.packed == row_format_of(w.format()));
+    SPATE_CHECK(!x.norm);
+    const auto kind = static_cast<kernels::cpu::RowKind>(*x.packed);
+    SPATE_CHECK_OP(x.values.dim(1), ==, kernels::cpu::row_bytes(kind, w.k()));
+  } else {
+    SPATE_CHECK(x.values.dtype() == DType::kF32);
+    SPATE_CHECK_OP(x.values.dim(1), ==, w.k());
+  }
+}
+
+void check_output(Tensor out, const Rows& x, const Matrix& w) {
+  SPATE_CHECK(out.dtype() == DType::kF32);
+  SPATE_CHECK_OP(out.rank(), ==, 2);
+  SPATE_CHECK_OP(out.dim(0), ==, x.count());
+  SPATE_CHECK_OP(out.dim(1), <=, w.n_columns());
+}
+
+/// Rows for a matrix with `k` inputs.
+Rows packed_rows(Arena& arena, std::int64_t n_rows, std::int64_t k, RowFormat format) {
+  const auto kind = static_cast<kernels::cpu::RowKind>(format);
+  return {.values = arena.allocate(DType::kU8, {n_rows, kernels::cpu::row_bytes(kind, k)}),
+          .packed = format};
+}
+
+}  // namespace
+
+void matmul(Device& device, Arena& arena, Tensor out, const Rows& x, const Matrix& w) {
+  check_rows(x, w);
+  check_output(out, x, w);
+  cpu::matmul(device, arena, out, x, w, cpu::StoreMode::kWrite);
+}
+
+void matmul_add(Device& device, Arena& arena, Tensor residual, const Rows& x, const Matrix& w) {
+  check_rows(x, w);
+  check_output(residual, x, w);
+  cpu::matmul(device, arena, residual, x, w, cpu::StoreMode::kAdd);
+}
+
+Rows gated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix& gate_up,
+                  Activation activation, RowFormat next) {
+  check_rows(x, gate_up);
+  SPATE_CHECK_OP(gate_up.n_panels() % 2, ==, 0);
+  Rows out = packed_rows(arena, x.count(), gate_up.n_columns() / 2, next);
+  cpu::activated_matmul(device, arena, out.values, x, gate_up, activation, true, next);
+  return out;
+}
+
+Rows activated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix& w,
+                      Activation activation, RowFormat next) {
+  check_rows(x, w);
+  Rows out = packed_rows(arena, x.count(), w.n_columns(), next);
+  cpu::activated_matmul(device, arena, out.values, x, w, activation, false, next);
+  return out;
+}
+
+Tensor project_qkv(Device& device, Arena& arena, const Rows& x, const Matrix& w,
+                   const QkvParams& params, const KvWrite& kv) {
+  check_rows(x, w);
+  const std::int64_t head_panels = (params.head_dim + kPanelColumns - 1) / kPanelColumns;
+  SPATE_CHECK_OP(w.n_panels(), ==, (params.query_heads + 2 * params.kv_heads) * head_panels);
+  SPATE_CHECK_OP(kv.layer.kv_heads, ==, params.kv_heads);
+  SPATE_CHECK_OP(kv.layer.head_dim, ==, params.head_dim);
+  SPATE_CHECK_OP(params.rope.rotary_dim, <=, params.head_dim);
+  const bool wide = kv.layer.dtype == DType::kF32 || kv.layer.dtype == DType::kF16;
+  const Tensor queries = arena.allocate(wide ? DType::kF32 : DType::kBF16,
+                                        {x.count(), params.query_heads, params.head_dim});
+  cpu::project_qkv(device, arena, queries, x, w, params, kv);
+  return queries;
+}
+
+void embed(Device& device, Tensor out, Tensor table, std::span<const TokenId> ids) {
+  SPATE_CHECK(out.dtype() == DType::kF32);
+  SPATE_CHECK_OP(out.dim(0), ==, static_cast<std::int64_t>(ids.size()));
+  SPATE_CHECK_OP(out.dim(1), ==, table.dim(1));
+  cpu::embed(device, out, table, ids);
+}
+
+void gather_rows(Device& /*device*/, Tensor out, Tensor x, std::span<const std::int64_t> rows) {
+  SPATE_CHECK_OP(out.dim(0), ==, static_cast<std::int64_t>(rows.size()));
+  SPATE_CHECK_OP(out.dim(1), ==, x.dim(1));
+  const std::size_t n_bytes = static_cast<std::size_t>(x.dim(1)) * sizeof(float);
+  for (std::int64_t i = 0; i < out.dim(0); ++i) {
+    const std::int64_t row = rows[static_cast<std::size_t>(i)];
+    SPATE_CHECK(row >= 0 && row < x.dim(0));
+    std::memcpy(out.row<float>(i), x.row<float>(row), n_bytes);
+  }
+}
+
+}  // namespace spate::ops
