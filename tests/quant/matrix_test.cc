@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "device/buffer.h"
 #include "tests/reference/panel.h"
 
 namespace spate {
