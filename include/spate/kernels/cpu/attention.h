@@ -1,0 +1,432 @@
+// Attention of up to 48 rows over one kv head of the cache: online softmax (Dao et al., 2022) over
+// tiles of 64 keys at absolute positions. A row's bits depend on its position and its keys alone:
+// not on the other rows, nor on how its sequence was cut into steps.
+//
+// A NaN beyond the sequence's length cannot reach a result; one that the model itself wrote reaches
+// its own sequence only.
+#pragma once
+
+#include "spate/kernels/cpu/attention_task.h"
+#include "spate/kernels/cpu/attention_tile.h"
+#include "spate/kernels/cpu/softmax.h"
+
+namespace spate::kernels::cpu::SPATE_CPU_ISA {
+
+inline constexpr float kLog2e = 1.44269504F;
+
+/// Bytes of a probability.
+template <KvFormat kFormat>
+SPATE_KERNEL constexpr std::int64_t weight_bytes() {
+  return kFormat == KvFormat::kInt8 ? 1 : kFormat == KvFormat::kBF16 ? 2 : 4;
+}
+
+/// One task at work.
+template <KvFormat kFormat>
+struct Attention {
+  const AttentionTask& task;
+  AttentionScratch s;
+  std::int64_t padded = 0;
+  std::int64_t query_bytes = 0;  // of a row in s.queries
+
+  /// The rows that see keys of [begin, end): rows ascend in position, so they are neighbours.
+  struct RowRange {
+    std::int64_t begin, end;
+  };
+};
+
+template <KvFormat kFormat>
+static void load_queries(Attention<kFormat>& a) {
+  const AttentionTask& task = a.task;
+  const std::int64_t dim = task.layout.head_dim;
+  const std::int64_t source_bytes =
+      dim * (kFormat == KvFormat::kBF16 || kFormat == KvFormat::kInt8 ? 2 : 4);
+  for (std::int64_t r = 0; r < task.rows; ++r) {
+    a.s.last[r] = static_cast<std::int32_t>(task.position(r));
+    a.s.first[r] = static_cast<std::int32_t>(task.first_key(r));
+    const std::int64_t i = task.first_row + r;
+    const std::byte* q =
+        task.queries + i / task.group * task.query_row_bytes + i % task.group * source_bytes;
+    std::byte* to = a.s.queries + r * a.query_bytes;
+    if constexpr (kFormat == KvFormat::kInt8) {
+      float wide[kMaxHeadDim];
+      for (std::int64_t d = 0; d < dim; ++d) {
+        std::uint16_t h = 0;
+        std::memcpy(&h, q + 2 * d, 2);
+        wide[d] = kv_detail::widened_bf16(h);
+      }
+      const kv_detail::Int8Scale scale = kv_detail::int8_scale(wide, dim);
+      std::int32_t sum = 0;
+      for (std::int64_t d = 0; d < dim; ++d) {
+        const std::int32_t v = kv_detail::to_int8(wide[d], scale.inverse);
+        reinterpret_cast<std::int8_t*>(to)[d] = static_cast<std::int8_t>(v);
+        sum += v;
+      }
+      a.s.query_scales[r] = scale.scale;
+      a.s.query_starts[r] = -128 * sum;
+    } else {
+      std::memcpy(to, q, static_cast<std::size_t>(source_bytes));
+    }
+  }
+}
+
+template <KvFormat kFormat>
+static typename Attention<kFormat>::RowRange rows_seeing(const Attention<kFormat>& a,
+                                                         std::int64_t begin, std::int64_t end) {
+  std::int64_t first = 0;
+  while (first < a.task.rows && a.s.last[first] < begin) ++first;
+  std::int64_t stop = a.task.rows;
+  while (stop > first && a.s.first[stop - 1] >= end) --stop;
+  return {first, stop};
+}
+
+/// The rows of one tile of keys and where the tile lies.
+struct KeyTile {
+  const std::byte* block = nullptr;
+  const std::byte* next = nullptr;  // the block that comes after, or null
+  std::int64_t first_key = 0;
+  std::int64_t begin = 0;  // rows
+  std::int64_t end = 0;
+};
+
+template <KvFormat kFormat, bool kAdd>
+static void run_rows(std::int64_t rows, const KvTile& tile, const Int8Scales& scales) {
+  run_tile<kFormat, kAdd>(rows, tile, scales);
+}
+
+/// s.scores[r][key] for the rows and valid keys of the tile.
+template <KvFormat kFormat>
+static void score_tile(const Attention<kFormat>& a, const KeyTile& k) {
+  const KvLayout& kv = a.task.layout;
+  const std::int64_t keys = a.s.last[k.end - 1] + 1 - k.first_key;
+  const std::int64_t halves = keys > kKvHalf ? 2 : 1;
+  each_tile(k.begin, k.end, [&](std::int64_t r, std::int64_t n) {
+    for (std::int64_t h = 0; h < halves; ++h) {
+      const std::int64_t at = h * kv.key_panel_bytes();
+      const KvTile tile{.panel = k.block + at,
+                        .rows = a.s.queries + r * a.query_bytes,
+                        .row_bytes = a.query_bytes,
+                        .words = kv.head_dim / kv.interleave(),
+                        .out = a.s.scores + r * kKvTokens + h * kKvHalf,
+                        .out_stride = kKvTokens,
+                        .prefetch = r == k.begin && k.next != nullptr ? k.next + at : nullptr};
+      const auto* key_scales = reinterpret_cast<const float*>(k.block + kv.key_scale_offset());
+      run_rows<kFormat, false>(n, tile,
+                               {.rows = a.s.query_scales + r,
+                                .row_start = a.s.query_starts + r,
+                                .columns = key_scales + h * kKvHalf});
+    }
+  });
+}
+
+/// cap * tanh(x / cap), by 2^x of arguments below 0.
+SPATE_KERNEL F32x16 soft_capped(F32x16 x, float cap) {
+  const F32x16 zero = set1_f32(0.0F);
+  const F32x16 t = exp2_below(mul(abs(x), set1_f32(-2.0F * kLog2e / cap)), kExp2Fine);
+  const F32x16 one = set1_f32(1.0F);
+  const F32x16 y = mul(div(sub(one, t), add(one, t)), set1_f32(cap));
+  return if_greater(zero, x, sub(zero, y), y);
+}
+
+/// Soft cap, ALiBi (Press et al., 2022), then the causal edge and the window.
+template <KvFormat kFormat>
+static void adjust_scores(const Attention<kFormat>& a, const KeyTile& k) {
+  const AttentionTask& task = a.task;
+  for (std::int64_t r = k.begin; r < k.end; ++r) {
+    float* row = a.s.scores + r * kKvTokens;
+    if (task.soft_cap > 0.0F) {
+      for (int i = 0; i < kKvTokens; i += 16) {
+        store_f32(row + i, soft_capped(load_f32(row + i), task.soft_cap));
+      }
+    }
+    if (task.slopes != nullptr) {
+      const float slope = task.slopes[(task.first_row + r) % task.group] * kLog2e;
+      const auto distance = static_cast<float>(k.first_key - a.s.last[r]);
+      for (int i = 0; i < kKvTokens; ++i) {
+        row[i] = row[i] + slope * (distance + static_cast<float>(i));
+      }
+    }
+    for (std::int64_t i = a.s.last[r] + 1 - k.first_key; i < kKvTokens; ++i) row[i] = kNoScore;
+    for (std::int64_t i = 0; i < a.s.first[r] - k.first_key; ++i) row[i] = kNoScore;
+  }
+}
+
+/// Copies the tile's value scales and their running maxima; zeros where a stale NaN may be.
+template <KvFormat kFormat>
+static void load_value_scales(const Attention<kFormat>& a, const KeyTile& k) {
+  const KvLayout& kv = a.task.layout;
+  const auto* scales = reinterpret_cast<const float*>(k.block + kv.value_scale_offset());
+  const std::int64_t keys = a.s.last[k.end - 1] + 1 - k.first_key;
+  float peak = 0.0F;
+  for (std::int64_t i = 0; i < kKvTokens; ++i) {
+    const float scale = i < keys ? scales[i] : 0.0F;
+    peak = scale <= peak ? peak : scale;
+    a.s.value_scales[i] = scale;
+    a.s.value_peaks[i] = peak;
+  }
+}
+
+/// Raises the maxima of rows r .. r + n - 1 (n <= 16) to those of their new scores and scales what
+/// they have summed so far accordingly. Returns the scores' maxima.
+template <KvFormat kFormat>
+static F32x16 raise_maxima(const Attention<kFormat>& a, const AttentionState& state, std::int64_t r,
+                           int n) {
+  F32x16 rows[16];
+  for (int i = 0; i < n; ++i) {
+    const float* row = a.s.scores + (r + i) * kKvTokens;
+    rows[i] =
+        max(max(load_f32(row), load_f32(row + 16)), max(load_f32(row + 32), load_f32(row + 48)));
+  }
+  const F32x16 top = row_maxima(rows, n);
+  const F32x16 before = load_f32(state.maxima + r);
+  const F32x16 now = max(before, top);
+  std::uint32_t grown = lanes_not_le(now, before);
+  if (grown == 0) return top;
+  alignas(64) float factors[16];
+  store_f32(factors, exp2_below(sub(before, now), kExp2Fine));
+  store_f32(state.maxima + r, now);
+  for (; grown != 0; grown &= grown - 1) {
+    const int i = __builtin_ctz(grown);
+    const F32x16 f = set1_f32(factors[i]);
+    float* sums = state.sums + (r + i) * 16;
+    float* values = state.values + (r + i) * a.padded;
+    store_f32(sums, mul(load_f32(sums), f));
+    for (std::int64_t d = 0; d < a.padded; d += 16) {
+      store_f32(values + d, mul(load_f32(values + d), f));
+    }
+  }
+  return top;
+}
+
+/// 2^(score - base) of one row's 64 keys; returns the sum in 16 lanes.
+template <unsigned kTerms>
+SPATE_KERNEL F32x16 exponentials(const float* scores, float base, const float (&c)[kTerms],
+                                 F32x16 (&p)[4]) {
+  const F32x16 m = set1_f32(base);
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) p[i] = exp2_below(sub(load_f32(scores + 16 * i), m), c);
+  return add(add(p[0], p[1]), add(p[2], p[3]));
+}
+
+/// Scores to probabilities, relative to the running maximum; f32 in place, or bf16.
+template <KvFormat kFormat>
+static void float_weights(const Attention<kFormat>& a, const AttentionState& state, std::int64_t r,
+                          int n) {
+  raise_maxima(a, state, r, n);
+  for (std::int64_t i = r; i < r + n; ++i) {
+    F32x16 p[4];
+    float* scores = a.s.scores + i * kKvTokens;
+    float* sums = state.sums + i * 16;
+    if constexpr (kFormat == KvFormat::kBF16) {
+      const F32x16 sum = exponentials(scores, state.maxima[i], kExp2Coarse, p);
+      store_f32(sums, add(load_f32(sums), sum));
+      std::byte* weights = a.s.weights + i * kKvTokens * 2;
+      store_bf16(weights, p[0], p[1]);
+      store_bf16(weights + 64, p[2], p[3]);
+    } else {
+      const F32x16 sum = exponentials(scores, state.maxima[i], kExp2Fine, p);
+      store_f32(sums, add(load_f32(sums), sum));
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) store_f32(scores + 16 * j, p[j]);
+    }
+  }
+}
+
+/// Scores to u8: probabilities relative to the tile's own maximum (a tile far below the running
+/// maximum keeps its precision), times the values' scales, relative to the largest of these that
+/// the row may see.
+template <KvFormat kFormat>
+static void int8_weights(const Attention<kFormat>& a, const AttentionState& state, const KeyTile& k,
+                         std::int64_t r, int n) {
+  alignas(64) float tops[16];
+  alignas(64) float factors[16];
+  const F32x16 top = raise_maxima(a, state, r, n);
+  store_f32(tops, top);
+  store_f32(factors, exp2_below(sub(top, load_f32(state.maxima + r)), kExp2Fine));
+  for (int i = 0; i < n; ++i) {
+    const std::int64_t row = r + i;
+    const std::int64_t keys = a.s.last[row] - k.first_key;
+    const float peak = a.s.value_peaks[keys < kKvTokens ? keys : kKvTokens - 1];
+    const F32x16 inverse = set1_f32(peak > 1e-30F ? 255.0F / peak : 0.0F);
+    F32x16 p[4];
+    const F32x16 sum = exponentials(a.s.scores + row * kKvTokens, tops[i], kExp2Coarse, p);
+    float* sums = state.sums + row * 16;
+    store_f32(sums, fma(set1_f32(factors[i]), sum, load_f32(sums)));
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const F32x16 w = mul(mul(p[j], load_f32(a.s.value_scales + 16 * j)), inverse);
+      store_low8(a.s.weights + row * kKvTokens + 16 * j, round_i32(w));
+    }
+    a.s.row_scales[row] = factors[i] * peak * (1.0F / 255.0F);
+  }
+}
+
+/// state.values += probabilities times values, up to each row tile's last key.
+template <KvFormat kFormat>
+static void add_values(const Attention<kFormat>& a, const AttentionState& state, const KeyTile& k) {
+  const KvLayout& kv = a.task.layout;
+  constexpr std::int64_t kRowBytes = kKvTokens * weight_bytes<kFormat>();
+  const std::byte* weights =
+      weight_bytes<kFormat>() == 4 ? reinterpret_cast<const std::byte*>(a.s.scores) : a.s.weights;
+  each_tile(k.begin, k.end, [&](std::int64_t r, std::int64_t n) {
+    std::int64_t keys = a.s.last[r + n - 1] + 1 - k.first_key;
+    keys = keys < kKvTokens ? keys : kKvTokens;
+    for (std::int64_t d = 0; d < a.padded; d += kKvHalf) {
+      const std::int64_t at = kv.value_offset() + d / kKvHalf * kv.value_panel_bytes();
+      const KvTile tile{.panel = k.block + at,
+                        .rows = weights + r * kRowBytes,
+                        .row_bytes = kRowBytes,
+                        .words = (keys + kv.interleave() - 1) / kv.interleave(),
+                        .odd = kFormat == KvFormat::kBF16 && keys % 2 != 0,
+                        .out = state.values + r * a.padded + d,
+                        .out_stride = a.padded,
+                        .prefetch = r == k.begin && k.next != nullptr ? k.next + at : nullptr};
+      run_rows<kFormat, true>(n, tile, {.rows = a.s.row_scales + r});
+    }
+  });
+}
+
+template <KvFormat kFormat>
+static void attend_tile(const Attention<kFormat>& a, const AttentionState& state,
+                        const KeyTile& k) {
+  score_tile(a, k);
+  const bool edge =
+      k.first_key + kKvTokens - 1 > a.s.last[k.begin] || k.first_key < a.s.first[k.end - 1];
+  if (edge || a.task.soft_cap > 0.0F || a.task.slopes != nullptr) adjust_scores(a, k);
+  if constexpr (kFormat == KvFormat::kInt8) load_value_scales(a, k);
+  for (std::int64_t r = k.begin; r < k.end; r += 16) {
+    const int n = static_cast<int>(k.end - r < 16 ? k.end - r : 16);
+    if constexpr (kFormat == KvFormat::kInt8) {
+      int8_weights(a, state, k, r, n);
+    } else {
+      float_weights(a, state, r, n);
+    }
+  }
+  add_values(a, state, k);
+}
+
+/// Forgets rows [begin, end).
+SPATE_KERNEL void clear_state(const AttentionState& state, std::int64_t padded, std::int64_t begin,
+                              std::int64_t end) {
+  for (std::int64_t r = begin; r < end; ++r) state.maxima[r] = kNoScore;
+  std::memset(state.sums + begin * 16, 0, static_cast<std::size_t>((end - begin) * 64));
+  std::memset(state.values + begin * padded, 0,
+              static_cast<std::size_t>((end - begin) * padded * 4));
+}
+
+/// The rows that see the chunk, over the chunk's keys.
+template <KvFormat kFormat>
+static void attend_chunk(const Attention<kFormat>& a, std::int64_t chunk,
+                         const AttentionState& state) {
+  const AttentionTask& task = a.task;
+  const std::int64_t longest = a.s.last[task.rows - 1];
+  const std::int64_t begin = chunk * kKvChunk;
+  const std::int64_t end = longest + 1 < begin + kKvChunk ? longest + 1 : begin + kKvChunk;
+  const auto rows = rows_seeing(a, begin, begin + kKvChunk);
+  clear_state(state, a.padded, rows.begin, rows.end);
+  const std::int64_t first_tile = a.s.first[0] / kKvTokens * kKvTokens;
+  for (std::int64_t t = first_tile > begin ? first_tile : begin; t < end; t += kKvTokens) {
+    const auto seeing = rows_seeing(a, t, t + kKvTokens);
+    const std::int32_t* block = task.blocks + t / kKvTokens;
+    const KeyTile tile{
+        .block = task.cache + block[0] * task.block_stride,
+        .next = t + kKvTokens <= longest ? task.cache + block[1] * task.block_stride : nullptr,
+        .first_key = t,
+        .begin = seeing.begin,
+        .end = seeing.end};
+    attend_tile(a, state, tile);
+  }
+}
+
+/// total = total and part together; the same formula for every chunk, first to last.
+template <KvFormat kFormat>
+static void merge_chunk(const Attention<kFormat>& a, std::int64_t chunk,
+                        const AttentionState& part) {
+  const AttentionState& total = a.s.total;
+  const auto rows = rows_seeing(a, chunk * kKvChunk, (chunk + 1) * kKvChunk);
+  for (std::int64_t r = rows.begin; r < rows.end; ++r) {
+    const F32x16 m0 = set1_f32(total.maxima[r]);
+    const F32x16 m1 = set1_f32(part.maxima[r]);
+    const F32x16 top = max(m0, m1);
+    const F32x16 f0 = exp2_below(sub(m0, top), kExp2Fine);
+    const F32x16 f1 = exp2_below(sub(m1, top), kExp2Fine);
+    const auto add_part = [&](float* to, const float* from) {
+      store_f32(to, fma(f0, load_f32(to), mul(f1, load_f32(from))));
+    };
+    total.maxima[r] = total.maxima[r] > part.maxima[r] ? total.maxima[r] : part.maxima[r];
+    add_part(total.sums + r * 16, part.sums + r * 16);
+    for (std::int64_t d = 0; d < a.padded; d += 16) {
+      add_part(total.values + r * a.padded + d, part.values + r * a.padded + d);
+    }
+  }
+}
+
+template <KvFormat kFormat>
+static void store_rows(const Attention<kFormat>& a, const AttentionState& state) {
+  const AttentionTask& task = a.task;
+  const std::int64_t dim = task.layout.head_dim;
+  for (std::int64_t r = 0; r < task.rows; ++r) {
+    const std::int64_t i = task.first_row + r;
+    float* out = task.out + i / task.group * task.out_stride + i % task.group * dim;
+    const F32x16 sum = set1_f32(reduce_add(load_f32(state.sums + r * 16)));
+    for (std::int64_t d = 0; d < dim; d += 16) {
+      // The zero turns -0, whose sign may depend on skipped keys, into +0.
+      const F32x16 y = add(div(load_f32(state.values + r * a.padded + d), sum), set1_f32(0.0F));
+      if (dim - d >= 16) {
+        store_f32(out + d, y);
+      } else {
+        store_f32_first(out + d, y, static_cast<int>(dim - d));
+      }
+    }
+  }
+}
+
+template <KvFormat kFormat>
+static Attention<kFormat> begin_task(const AttentionTask& task, float* scratch) {
+  Attention<kFormat> a{.task = task, .s = attention_scratch(task.layout, scratch)};
+  a.padded = task.layout.padded_dim();
+  a.query_bytes = task.layout.head_dim / task.layout.interleave() * 4;
+  load_queries(a);
+  return a;
+}
+
+template <KvFormat kFormat>
+static void run_task(const AttentionTask& task, float* scratch) {
+  const Attention<kFormat> a = begin_task<kFormat>(task, scratch);
+  if (task.first_chunk() == task.last_chunk()) {  // merging one chunk changes no bit
+    attend_chunk(a, task.first_chunk(), a.s.chunk);
+    store_rows(a, a.s.chunk);
+    return;
+  }
+  clear_state(a.s.total, a.padded, 0, task.rows);
+  for (std::int64_t c = task.first_chunk(); c <= task.last_chunk(); ++c) {
+    attend_chunk(a, c, a.s.chunk);
+    merge_chunk(a, c, a.s.chunk);
+  }
+  store_rows(a, a.s.total);
+}
+
+template <KvFormat kFormat>
+static void run_chunk(const AttentionTask& task, std::int64_t chunk, float* scratch, float* state) {
+  const Attention<kFormat> a = begin_task<kFormat>(task, scratch);
+  attend_chunk(a, chunk, AttentionState::at(state));
+}
+
+template <KvFormat kFormat>
+static void run_merge(const AttentionTask& task, float* scratch, float* states) {
+  const Attention<kFormat> a = begin_task<kFormat>(task, scratch);
+  clear_state(a.s.total, a.padded, 0, task.rows);
+  for (std::int64_t c = task.first_chunk(); c <= task.last_chunk(); ++c) {
+    merge_chunk(a, c, AttentionState::at(states));
+    states += AttentionState::n_floats(task.layout);
+  }
+  store_rows(a, a.s.total);
+}
+
+template <KvFormat kFormat>
+SPATE_KERNEL constexpr AttentionKernels attention_kernels_for() {
+  return {.attend = run_task<kFormat>,
+          .attend_chunk = run_chunk<kFormat>,
+          .merge_chunks = run_merge<kFormat>};
+}
+
+}  // namespace spate::kernels::cpu::SPATE_CPU_ISA

@@ -1,0 +1,134 @@
+#include "ops/attention.h"
+
+#include <atomic>
+
+#include "core/check.h"
+#include "ops/cpu/attention_kernels.h"
+#include "ops/cpu/attention_plan.h"
+#include "ops/cpu/kv_cache.h"
+
+namespace spate::ops {
+namespace {
+
+using kernels::cpu::AttentionKernels;
+using kernels::cpu::AttentionState;
+using kernels::cpu::AttentionTask;
+
+constexpr float kLog2e = 1.44269504F;
+
+const AttentionKernels& kernels_for(CpuIsa isa, DType cache) {
+  const auto format = static_cast<std::size_t>(cpu::kv_format(cache));
+  switch (isa) {
+    case CpuIsa::kAvx512:
+      return cpu::attention_avx512()[format];
+    case CpuIsa::kAvx2:
+      return cpu::attention_avx2()[format];
+    default:
+      return cpu::attention_generic()[format];
+  }
+}
+
+/// What all items of a call share.
+struct Call {
+  Tensor queries;  // [rows, query_heads, head_dim]
+  Tensor out;      // f32 [rows, query_heads * head_dim]
+  const KvLayer& layer;
+  std::span<const SequenceRows> sequences;
+  const AttentionParams& params;
+  const AttentionKernels& kernels;
+
+  std::int64_t group() const { return params.query_heads / layer.kv_heads; }
+};
+
+AttentionTask task_of(const Call& call, const cpu::AttentionItem& item) {
+  const SequenceRows& sequence = call.sequences[static_cast<std::size_t>(item.sequence)];
+  const std::int64_t first_head = item.head * call.group();
+  const std::int64_t row_bytes = call.queries.stride(0) * size_of(call.queries.dtype());
+  const std::int64_t head_bytes = call.queries.stride(1) * size_of(call.queries.dtype());
+  AttentionTask task{};
+  task.layout = cpu::kv_layout(call.layer);
+  task.cache = cpu::kv_block(call.layer, 0, item.head);
+  task.block_stride = call.layer.block_stride;
+  task.blocks = sequence.blocks.data();
+  task.queries = static_cast<const std::byte*>(call.queries.data()) +
+                 sequence.first_row * row_bytes + first_head * head_bytes;
+  task.query_row_bytes = row_bytes;
+  task.group = call.group();
+  task.first_position = sequence.first_position;
+  task.first_row = item.first_row;
+  task.rows = item.rows;
+  task.window = call.params.window.value_or(0);
+  task.soft_cap = call.params.soft_cap.value_or(0.0F) * kLog2e;
+  task.slopes =
+      call.params.alibi_slopes != nullptr ? call.params.alibi_slopes + first_head : nullptr;
+  task.out = call.out.row<float>(sequence.first_row) + first_head * call.layer.head_dim;
+  task.out_stride = call.out.stride(0);
+  return task;
+}
+
+void run_item(const Call& call, const cpu::AttentionItem& item, float* scratch) {
+  const AttentionTask task = task_of(call, item);
+  if (item.states == nullptr) {
+    call.kernels.attend(task, scratch);
+    return;
+  }
+  float* state = item.states + item.chunk * AttentionState::n_floats(task.layout);
+  call.kernels.attend_chunk(task, task.first_chunk() + item.chunk, scratch, state);
+  const std::atomic_ref<std::int32_t> left(*item.left);
+  if (left.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    call.kernels.merge_chunks(task, scratch, item.states);
+  }
+}
+
+void check(const Call& call) {
+  const KvLayer& layer = call.layer;
+  SPATE_CHECK_OP(call.queries.rank(), ==, 3);
+  SPATE_CHECK_OP(call.queries.dim(1), ==, call.params.query_heads);
+  SPATE_CHECK_OP(call.queries.dim(2), ==, layer.head_dim);
+  SPATE_CHECK_OP(call.queries.dtype(), ==, cpu::query_dtype(layer.dtype));
+  SPATE_CHECK_OP(call.params.query_heads % layer.kv_heads, ==, 0);
+  SPATE_CHECK_OP(layer.head_dim % 4, ==, 0);
+  SPATE_CHECK_OP(layer.head_dim, <=, kernels::cpu::kMaxHeadDim);
+  SPATE_CHECK_OP(layer.head_bytes, ==, cpu::kv_layout(layer).head_bytes());
+  for (const SequenceRows& s : call.sequences) {
+    const auto covered = static_cast<std::int64_t>(s.blocks.size()) * kKvBlockTokens;
+    SPATE_CHECK_OP(s.first_position + s.n_rows, <=, covered);
+    SPATE_CHECK_OP(s.first_row + s.n_rows, <=, call.queries.dim(0));
+  }
+}
+
+}  // namespace
+
+Rows attention(Device& device, Arena& arena, Tensor queries, const KvLayer& layer,
+               std::span<const SequenceRows> sequences, const AttentionParams& params,
+               RowFormat next) {
+  static_cast<void>(next);
+  const std::int64_t n_rows = queries.dim(0);
+  const Tensor out = arena.allocate(DType::kF32, {n_rows, params.query_heads * layer.head_dim});
+  const Call call{queries, out, layer, sequences, params, kernels_for(device.isa(), layer.dtype)};
+  check(call);
+
+  const std::int64_t mark = arena.mark();
+  const cpu::AttentionShape shape{.layout = cpu::kv_layout(layer),
+                                  .kv_heads = layer.kv_heads,
+                                  .group = call.group(),
+                                  .window = params.window.value_or(0)};
+  const cpu::AttentionPlan plan =
+      cpu::plan_attention(arena, shape, sequences, device.pool().size());
+  const std::int64_t scratch_floats = kernels::cpu::attention_scratch_floats(shape.layout);
+  auto* scratch = reinterpret_cast<float*>(arena.allocate_bytes(plan.workers * scratch_floats * 4));
+  ThreadPool& pool = device.pool();
+  const auto n_items = static_cast<std::int64_t>(plan.items.size());
+  pool.run(
+      [&](int worker) {
+        for (std::int64_t i = pool.take(); i < n_items; i = pool.take()) {
+          run_item(call, plan.items[static_cast<std::size_t>(i)],
+                   scratch + worker * scratch_floats);
+        }
+      },
+      plan.workers);
+  arena.reset(mark);
+  return {.values = out};
+}
+
+}  // namespace spate::ops
