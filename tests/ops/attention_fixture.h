@@ -162,7 +162,7 @@ class AttentionBatch {
                       : reinterpret_cast<const BF16*>(queries_.data())[i].to_float());
       peak = std::max(peak, std::abs(q.back()));
     }
-    if (case_.dtype == DType::kI8) {
+    if (case_.dtype == DType::kI8 && peak > 0.0) {
       for (double& x : q) x = std::nearbyint(x * 127.0 / peak) * peak / 127.0;
     }
     return q;

@@ -9,12 +9,12 @@ namespace spate::kernels::cpu::SPATE_CPU_ISA {
 /// Stands for "nothing yet" in running maxima; not -inf, because inf - inf is NaN.
 inline constexpr float kNoScore = -1e30F;
 
-/// Polynomials for 2^f on [0, 1]. The constant is exactly 1, or rescaling by 2^0 would change bits.
-/// Relative errors 8.3e-8, and 2.9e-6 for results that are rounded to 8 bits anyway.
-inline constexpr float kExp2Fine[] = {1.0F,          0.693151295F,   0.240164444F,
-                                      0.0557999127F, 0.00901703071F, 0.00186713005F};
-inline constexpr float kExp2Coarse[] = {1.0F, 0.693044841F, 0.241280198F, 0.0522424728F,
-                                        0.0134266838F};
+/// Polynomials for 2^f on [-1/2, 1/2]. The constant is exactly 1, or rescaling by 2^0 would change
+/// bits. Relative errors 9.2e-8, and 2.9e-6 for results that are rounded to 8 bits anyway.
+inline constexpr float kExp2Fine[] = {1.0F,          0.693147004F,   0.240222424F,
+                                      0.0555073358F, 0.00967151299F, 0.00132647273F};
+inline constexpr float kExp2Coarse[] = {1.0F, 0.693124175F, 0.240240991F, 0.0559064262F,
+                                        0.00958285294F};
 
 template <unsigned kTerms>
 SPATE_KERNEL F32x16 polynomial(F32x16 f, const float (&c)[kTerms]) {
@@ -43,8 +43,8 @@ SPATE_KERNEL void store_bf16(void* p, F32x16 lo, F32x16 hi) {
 template <unsigned kTerms>
 SPATE_KERNEL F32x16 exp2_below(F32x16 x, const float (&c)[kTerms]) {
   const __mmask16 live = _mm512_cmp_ps_mask(x, set1_f32(-126.0F), _CMP_NLT_UQ);
-  const F32x16 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-  return _mm512_maskz_scalef_ps(live, polynomial(f, c), x);  // the exponent grows by floor(x)
+  const F32x16 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);  // exact
+  return _mm512_maskz_scalef_ps(live, polynomial(f, c), sub(x, f));
 }
 
 SPATE_KERNEL std::uint32_t lanes_not_le(F32x16 a, F32x16 b) {
@@ -92,13 +92,9 @@ template <unsigned kTerms>
 SPATE_KERNEL F32x16 exp2_below(F32x16 x, const float (&c)[kTerms]) {
   const F32x16 bounded = max(set1_f32(-126.0F), x);  // NaN, the second operand, stays
   const I32x16 nearest = round_i32(bounded);
-  const F32x16 g = sub(bounded, to_f32(nearest));
-  const F32x16 zero = set1_f32(0.0F);
-  const F32x16 f = if_greater(zero, g, add(g, set1_f32(1.0F)), g);
-  const I32x16 borrow = as_i32(if_greater(zero, g, as_f32(set1_i32(-1)), zero));
-  const I32x16 exponent = shift_left<23>(add(nearest, borrow));
-  const F32x16 scaled = as_f32(add(as_i32(polynomial(f, c)), exponent));
-  return if_greater(set1_f32(-126.0F), x, zero, scaled);
+  const F32x16 p = polynomial(sub(bounded, to_f32(nearest)), c);
+  const F32x16 scaled = as_f32(add(as_i32(p), shift_left<23>(nearest)));
+  return if_greater(set1_f32(-126.0F), x, set1_f32(0.0F), scaled);
 }
 
 SPATE_KERNEL std::uint32_t lanes_not_le(F32x16 a, F32x16 b) {
