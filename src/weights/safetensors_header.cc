@@ -54,9 +54,9 @@ class HeaderReader : public nlohmann::json_sax<Json> {
     field_ = name;
     if (place_ == Place::kMetadata) return true;
     if (place_ == Place::kTensor) return start_field();
-    if (!names_.insert(name).second) return fail(fmt::format("{} occurs twice", quote_name(name)));
     entry_ = SafetensorsEntry{};
     entry_.name = name;
+    if (!names_.insert(name).second) return fail(fmt::format("{} occurs twice", quote_name(name)));
     return true;
   }
 
