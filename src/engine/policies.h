@@ -38,7 +38,7 @@ Policy fifo_policy();
 Policy prefill_first_policy();
 /// Short requests first, where a token of length weighs as much as some waiting.
 Policy shortest_first_policy();
-/// Higher priority first, where one step of priority weighs as much as some waiting.
+/// Lower numbers of priority first, where one step of priority weighs as much as some waiting.
 Policy priority_policy();
 
 /// By its name: "fifo", "prefill-first", "shortest-first", "priority".

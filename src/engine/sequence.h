@@ -29,7 +29,7 @@ struct SequenceSpec {
   /// First position whose logits the caller wants, at most prompt.size() - 1. Absent from plans
   /// before it. The default is the last of the prompt, from which the first token is sampled.
   std::int64_t first_logits = INT64_MAX;
-  std::int64_t priority = 0;  // higher is sooner, if the policy looks at it
+  std::int64_t priority = 0;  // lower is sooner, if the policy looks at it
   std::int64_t arrival_ns = 0;
   std::int64_t request = 0;  // the caller's own index; the scheduler does not read it
 };
