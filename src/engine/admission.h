@@ -2,6 +2,7 @@
 // on the cache. docs/adr/0002-admission.md says why the default looks ahead.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -26,24 +27,26 @@ class Admission {
  public:
   Admission(const AdmissionOptions& options, const KvAllocator& cache);
 
-  /// Whether `sequence` may join `running`, which may be empty: then whatever fits may.
-  bool allows(const Sequence& sequence, std::span<Sequence* const> running);
+  /// Whether `sequence`, which takes n_blocks now, may join `running`.
+  bool allows(const Sequence& sequence, std::int64_t n_blocks, std::span<Sequence* const> running);
 
   void observe_finished(const Sequence& sequence);
-  std::int64_t expected_new_tokens() const;
+  std::int64_t expected_new_tokens() const { return std::llround(mean_new_tokens_); }
 
  private:
   struct Forecast {
     std::int64_t n_left = 0;    // tokens until it is expected to end
-    std::int64_t n_tokens = 0;  // slots needed now
+    std::int64_t n_tokens = 0;  // slots it needs now
   };
 
   Forecast forecast(const Sequence& sequence) const;
+  bool fits_whole(const Sequence& sequence, std::span<Sequence* const> running) const;
   bool fits_ahead(const Sequence& sequence, std::span<Sequence* const> running);
 
   AdmissionOptions options_;
   const KvAllocator& cache_;
   double mean_new_tokens_;
+  std::int64_t n_observed_ = 4;  // the option's value weighs as much as a few answers
   std::vector<Forecast> forecasts_{};
 };
 

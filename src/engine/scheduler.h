@@ -9,7 +9,8 @@
 
 #include <cstdint>
 #include <deque>
-#include <memory>
+#include <limits>
+#include <optional>
 #include <set>
 #include <span>
 #include <unordered_map>
@@ -28,14 +29,14 @@ namespace spate {
 struct SchedulerOptions {
   std::int64_t max_batch_tokens = 2048;  // rows of one plan, at most
   std::int64_t max_requests = 256;       // sequences that hold cache, at most
-  std::int64_t context_length = 0;       // the model's
+  std::int64_t context_length = std::numeric_limits<std::int64_t>::max();  // the model's
   AdmissionOptions admission{};
   Policy policy = fifo_policy();
 };
 
 /// What one plan may use. Never more than the options allow; less, to bound a step's time.
 struct StepBudget {
-  std::int64_t n_tokens = INT64_MAX;
+  std::int64_t n_tokens = std::numeric_limits<std::int64_t>::max();
 };
 
 struct SchedulerStats {
@@ -83,20 +84,32 @@ class Scheduler {
   // Seniority with the id to break ties: a strict order that never changes for a sequence.
   using Rank = std::pair<std::int64_t, SequenceId>;
 
+  // What is left of a step's budget. A prompt that was cut ends the step for other prompts.
+  struct Budget {
+    std::int64_t n_tokens = 0;
+    bool prompt_cut = false;
+  };
+
   static Rank rank(const Sequence& sequence) { return {sequence.seniority, sequence.id}; }
-  Sequence* lookup(SequenceId id);
-  void secure_memory(Plan& plan);
+  static bool more_senior(const Sequence* a, const Sequence* b) { return rank(*a) < rank(*b); }
+  Sequence* lookup(SequenceId id) const;
+  Turn turn_of(const Sequence& sequence) const;
+  std::int64_t slots_for(const Sequence& sequence) const;
+
+  bool secure_memory(Plan& plan);
   bool make_room(Sequence& sequence, Plan& plan);
-  void preempt(Sequence& sequence, Plan& plan);
-  void serve_running(Plan& plan, Turn turn, std::int64_t& n_left);
-  void serve_waiting(Plan& plan, std::int64_t& n_left);
-  bool try_admit(Sequence& sequence);
-  void append_chunk(Plan& plan, Sequence& sequence, std::int64_t& n_left);
+  void preempt_most_junior(Plan& plan);
+  void serve_running(Plan& plan, Turn turn, Budget& budget);
+  void serve_waiting(Plan& plan, Budget& budget);
+  bool try_admit(Sequence& sequence, Plan& plan);
+  std::optional<std::int64_t> shareable(const Sequence& sequence, const Sequence& elder) const;
+  bool place(Sequence& sequence, std::int64_t n_shared, Plan& plan);
+  void append_chunk(Plan& plan, Sequence& sequence, Budget& budget);
+
   void accept(Sequence& sequence, std::int64_t position, const Outcome& outcome);
   void finish(Sequence& sequence);
   void leave(Sequence& sequence);
-  void recycle(SequenceId id);
-  Turn turn_of(const Sequence& sequence) const;
+  void recycle(Sequence& sequence);
 
   SchedulerOptions options_;
   KvAllocator& cache_;
@@ -106,8 +119,8 @@ class Scheduler {
   std::unordered_map<SequenceId, Sequence*> by_id_{};
   std::vector<Sequence*> running_{};  // by rank, most senior first
   std::vector<Turn> turns_{};         // of running_, in this step
-  std::vector<Sequence*> admitted_{};
   std::set<Rank> waiting_{};
+  std::optional<SequenceId> refused_{};  // head of the queue, hopeless until somebody leaves
   std::vector<SequenceId> finished_{};
   std::int64_t next_id_ = 0;
   std::int64_t next_step_ = 0;

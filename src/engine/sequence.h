@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
+#include <optional>
 #include <vector>
 
 #include "kv/span.h"
@@ -28,10 +30,12 @@ struct SequenceSpec {
   std::int64_t max_new_tokens = 0;  // 0: nothing is sampled (scoring)
   /// First position whose logits the caller wants, at most prompt.size() - 1. Absent from plans
   /// before it. The default is the last of the prompt, from which the first token is sampled.
-  std::int64_t first_logits = INT64_MAX;
+  std::int64_t first_logits = std::numeric_limits<std::int64_t>::max();
   std::int64_t priority = 0;  // lower is sooner, if the policy looks at it
   std::int64_t arrival_ns = 0;
   std::int64_t request = 0;  // the caller's own index; the scheduler does not read it
+  /// A sequence with the same prompt (n > 1): its cache is shared when it is running by then.
+  std::optional<SequenceId> same_prompt_as{};
 };
 
 struct Sequence {
@@ -50,6 +54,9 @@ struct Sequence {
   std::int64_t arrival_ns = 0;
   std::int64_t seniority = 0;  // the policy's; lower is served first and preempted last
   std::int64_t request = 0;
+  std::optional<SequenceId> same_prompt_as{};
+  std::int64_t last_step = -1;  // of the plan that has its latest chunk
+  std::int64_t last_first = 0;  // n_computed before that chunk
 
   std::int64_t size() const { return static_cast<std::int64_t>(tokens.size()); }
   /// Tokens that the next plan could compute; their values may be in flight.
@@ -57,6 +64,7 @@ struct Sequence {
     const bool full = n_prompt < max_tokens && size() == max_tokens;
     return full ? size() - 1 - n_computed : size() - n_computed;
   }
+  std::int64_t n_generated() const { return size() - n_prompt; }
   /// Slots that the longest continuation needs; the last token's are never written.
   std::int64_t max_slots() const { return n_prompt < max_tokens ? max_tokens - 1 : n_prompt; }
 };

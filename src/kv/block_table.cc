@@ -48,6 +48,8 @@ bool BlockTable::admit(SequenceId sequence, const KvDemand& demand) {
   KvHolding& holding = enter(sequence);
   holding.n_tokens = demand.n_tokens;
   holding.n_expected = demand.n_expected;
+  holding.blocks.reserve(static_cast<std::size_t>(
+      std::max(n_blocks, std::min(blocks_for(demand.n_expected), options_.n_blocks))));
   if (n_blocks > 0) take(holding, n_blocks);
   return true;
 }
