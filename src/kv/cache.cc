@@ -3,13 +3,13 @@
 #include <cstring>
 
 #include "core/check.h"
-#include "spate/kernels/cpu/kv_layout.h"
+#include "ops/cpu/kv_cache.h"
 
 namespace spate {
 namespace {
 
 std::int64_t head_bytes(const KvGeometry& geometry, DType dtype) {
-  return kernels::cpu::kv_head_bytes(dtype, geometry.head_dim);
+  return ops::cpu::kv_layout(dtype, geometry.head_dim).head_bytes();
 }
 
 }  // namespace

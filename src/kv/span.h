@@ -1,18 +1,17 @@
 // What the cache hands out: runs of blocks. A block is a fixed number of token slots laid out for
-// one device's kernels; nothing here or in the allocators knows what a slot contains.
+// one device's kernels (ops/kv_view.h); nothing here or in the allocators knows what a slot
+// contains. Other devices have other granules, so allocators take theirs as an option.
 // Plain values; KvAllocator (kv/allocator.h) says who holds which of them.
 #pragma once
 
 #include <cstdint>
 
+#include "ops/kv_view.h"
+
 namespace spate {
 
 /// Names a sequence for as long as the engine lives; never reused.
 enum class SequenceId : std::int64_t {};
-
-/// Token slots in a block of the CPU's cache: two 32-token panels. Other devices have another
-/// granule, so allocators take it as an option (KvAllocatorOptions::block_tokens).
-inline constexpr std::int64_t kKvBlockTokens = 64;
 
 /// The blocks first_block .. first_block + n_blocks - 1. A page is a span of one block.
 struct KvSpan {

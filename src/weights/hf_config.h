@@ -38,6 +38,8 @@ struct RopeConfig {
   std::optional<double> partial_rotary_factor = std::nullopt;
   std::vector<double> short_factor{};  // longrope: one for each pair
   std::vector<double> long_factor{};
+
+  friend bool operator==(const RopeConfig&, const RopeConfig&) = default;
 };
 
 /// The extents that nearly every decoder has, under the names that most share with Llama; checked

@@ -1,3 +1,4 @@
+#pragma once
 // The body of the checks in simd_checks.h. Included once per instruction set, after SUFFIX is
 // defined as the set's name.
 #include "spate/kernels/cpu/simd.h"
