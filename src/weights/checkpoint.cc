@@ -129,35 +129,39 @@ Result<Checkpoint> Checkpoint::open(const std::string& folder) {
   return checkpoint;
 }
 
+TensorInfo Checkpoint::describe(SafetensorsEntry entry, const MappedFile& file) {
+  const std::byte* data = file.bytes().data() + entry.begin;
+  TensorInfo info{.name = std::move(entry.name),
+                  .dtype_name = std::move(entry.dtype_name),
+                  .shape = std::move(entry.shape),
+                  .file = file.path(),
+                  .offset = entry.begin,
+                  .n_bytes = entry.n_bytes()};
+  if (!entry.dtype) return info;
+  const auto alignment = static_cast<std::uintptr_t>(size_of(*entry.dtype));
+  info.mapped = reinterpret_cast<std::uintptr_t>(data) % alignment == 0;
+  if (!info.mapped) {
+    const auto n = static_cast<std::size_t>(info.n_bytes);
+    copies_.push_back(std::make_unique_for_overwrite<std::byte[]>(n));
+    std::memcpy(copies_.back().get(), data, n);
+    data = copies_.back().get();
+  }
+  // Views are mutable by type; these pages are not, and nothing below models writes weights.
+  info.view = view_of(const_cast<std::byte*>(data), *entry.dtype, info.shape);
+  return info;
+}
+
 Result<void> Checkpoint::add_file(const std::string& path) {
   Result<MappedFile> file = MappedFile::open(path);
   if (!file) return file.error();
   Result<SafetensorsIndex> index = parse_safetensors(file->bytes(), path);
   if (!index) return index.error();
   for (SafetensorsEntry& entry : index->tensors) {
-    const std::byte* data = file->bytes().data() + entry.begin;
-    TensorInfo info{.name = entry.name,
-                    .dtype_name = std::move(entry.dtype_name),
-                    .shape = std::move(entry.shape),
-                    .file = path,
-                    .offset = entry.begin,
-                    .n_bytes = entry.n_bytes()};
-    if (entry.dtype) {
-      const auto alignment = static_cast<std::uintptr_t>(size_of(*entry.dtype));
-      info.mapped = reinterpret_cast<std::uintptr_t>(data) % alignment == 0;
-      if (!info.mapped) {
-        const auto n = static_cast<std::size_t>(info.n_bytes);
-        copies_.push_back(std::make_unique_for_overwrite<std::byte[]>(n));
-        std::memcpy(copies_.back().get(), data, n);
-        data = copies_.back().get();
-      }
-      // Views are mutable by type; these pages are not, and nothing below models writes weights.
-      info.view = view_of(const_cast<std::byte*>(data), *entry.dtype, info.shape);
-    }
-    const auto [at, inserted] = tensors_.try_emplace(entry.name, std::move(info));
+    const TensorInfo info = describe(std::move(entry), *file);
+    const auto [at, inserted] = tensors_.try_emplace(info.name, info);
     if (!inserted) {
       return Error{ErrorCode::kCorrupt, fmt::format("tensor {} is in {} and in {}",
-                                                    quote_name(entry.name), at->second.file, path)};
+                                                    quote_name(info.name), at->second.file, path)};
     }
   }
   files_.push_back(std::move(*file));

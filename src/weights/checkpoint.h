@@ -14,6 +14,7 @@
 #include "core/tensor.h"
 #include "spate/result.h"
 #include "weights/mapped_file.h"
+#include "weights/safetensors.h"
 
 namespace spate {
 
@@ -75,6 +76,7 @@ class Checkpoint {
   struct Dummy;
 
   Checkpoint();
+  TensorInfo describe(SafetensorsEntry entry, const MappedFile& file);
   Result<void> add_file(const std::string& path);
   Result<void> add_shards(const std::string& index_path, const std::string& folder);
 

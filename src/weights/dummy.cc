@@ -113,10 +113,11 @@ std::byte* DummyWeights::allocate(std::size_t n_bytes) {
 
 void DummyWeights::release(std::span<const std::byte> part) const {
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<std::uintptr_t>(part.data());
-  const auto first = (begin + page - 1) / page * page;
-  const auto last = (begin + part.size()) / page * page;
-  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  const auto past = reinterpret_cast<std::uintptr_t>(part.data()) % page;
+  const std::size_t skip = past == 0 ? 0 : page - past;
+  if (part.size() < skip + page) return;
+  auto* first = const_cast<std::byte*>(part.data()) + skip;
+  ::madvise(first, (part.size() - skip) / page * page, MADV_DONTNEED);
 }
 
 }  // namespace spate

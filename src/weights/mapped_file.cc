@@ -90,9 +90,10 @@ MappedFile::~MappedFile() {
 void MappedFile::advise(Advice advice, std::span<const std::byte> part) const {
   if (part.empty()) return;
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto first = reinterpret_cast<std::uintptr_t>(part.data()) / page * page;
-  const auto last = reinterpret_cast<std::uintptr_t>(part.data() + part.size());
-  ::madvise(reinterpret_cast<void*>(first), last - first, native(advice));
+  const auto before = reinterpret_cast<std::uintptr_t>(part.data()) % page;
+  // madvise takes a pointer to what it will not write.
+  auto* first = const_cast<std::byte*>(part.data()) - before;
+  ::madvise(first, part.size() + before, native(advice));
 }
 
 }  // namespace spate

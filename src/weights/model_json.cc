@@ -1,5 +1,7 @@
 #include "weights/model_json.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 namespace spate {

@@ -147,7 +147,7 @@ Result<SafetensorsIndex> parse_safetensors(std::span<const std::byte> file,
     if (const Result<void> ok = check_entry(t, size, source); !ok) return ok.error();
   }
   std::ranges::sort(index->tensors, {}, [](const SafetensorsEntry& t) {
-    return std::tuple(t.begin, t.end, std::string_view(t.name));
+    return std::make_tuple(t.begin, t.end, std::string_view(t.name));
   });
   if (const Result<void> ok = check_tiling(index->tensors, data_begin, size, source); !ok) {
     return ok.error();

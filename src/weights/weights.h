@@ -25,6 +25,7 @@ class WeightSource {
   explicit WeightSource(Checkpoint& checkpoint) : checkpoint_(&checkpoint) {}
   WeightSource(const WeightSource&) = delete;
   WeightSource& operator=(const WeightSource&) = delete;
+  ~WeightSource() = default;
 
   /// The cursor at the top. A non-empty `prefix` ("language_model") narrows it.
   Weights root(std::string_view prefix = {});

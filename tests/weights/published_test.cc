@@ -1,4 +1,5 @@
 // Folders as they are published: the goldens of tests/models/data.
+#include <algorithm>
 #include <filesystem>
 
 #include <gmock/gmock.h>
