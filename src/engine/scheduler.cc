@@ -7,6 +7,16 @@
 #include "core/check.h"
 
 namespace spate {
+namespace {
+
+// An id is serial * kMaxRecords + place.
+constexpr std::int64_t kMaxRecords = 1 << 24;
+
+std::size_t place_of(SequenceId id) {
+  return static_cast<std::size_t>(static_cast<std::int64_t>(id) % kMaxRecords);
+}
+
+}  // namespace
 
 Scheduler::Scheduler(const SchedulerOptions& options, KvAllocator& cache)
     : options_(options), cache_(cache), admission_(options.admission, cache) {
@@ -43,37 +53,45 @@ Result<void> Scheduler::admissible(std::int64_t n_prompt, std::int64_t max_new_t
   return {};
 }
 
+std::int64_t Scheduler::free_place() {
+  if (unused_.empty()) {
+    SPATE_CHECK_OP(static_cast<std::int64_t>(records_.size()), <, kMaxRecords);
+    unused_.push_back(static_cast<std::int64_t>(records_.size()));
+    records_.push_back(std::make_unique<Sequence>());
+  }
+  const std::int64_t place = unused_.back();
+  unused_.pop_back();
+  return place;
+}
+
 Result<SequenceId> Scheduler::add(SequenceSpec spec) {
   const auto n_prompt = static_cast<std::int64_t>(spec.prompt.size());
   if (auto ok = admissible(n_prompt, spec.max_new_tokens); !ok) return ok.error();
   SPATE_CHECK_OP(spec.first_logits, >=, 0);
-  if (unused_.empty()) unused_.push_back(&pool_.emplace_back());
-  Sequence& sequence = *unused_.back();
-  unused_.pop_back();
-  sequence = {.id = SequenceId{next_id_++},
+  const std::int64_t place = free_place();
+  Sequence& sequence = *records_[static_cast<std::size_t>(place)];
+  const std::int64_t serial = ++next_serial_;
+  sequence = {.id = SequenceId{serial * kMaxRecords + place},
               .tokens = std::move(spec.prompt),
               .n_prompt = n_prompt,
               .max_tokens = n_prompt + spec.max_new_tokens,
               .next_logits = std::min(spec.first_logits, n_prompt - 1),
               .priority = spec.priority,
               .arrival_ns = spec.arrival_ns,
+              .serial = serial,
               .request = spec.request,
               .same_prompt_as = spec.same_prompt_as};
-  sequence.seniority = options_.policy.seniority({.arrival_ns = sequence.arrival_ns,
-                                                  .priority = sequence.priority,
-                                                  .n_prompt = n_prompt,
-                                                  .max_tokens = sequence.max_tokens,
-                                                  .n_remaining = n_prompt,
-                                                  .running = false});
-  by_id_.emplace(sequence.id, &sequence);
+  sequence.seniority = options_.policy.seniority(candidate(sequence));
   waiting_.insert(rank(sequence));
   ++n_live_;
   return sequence.id;
 }
 
 Sequence* Scheduler::lookup(SequenceId id) const {
-  const auto found = by_id_.find(id);
-  return found == by_id_.end() ? nullptr : found->second;
+  const std::size_t place = place_of(id);
+  if (place >= records_.size()) return nullptr;
+  Sequence* sequence = records_[place].get();
+  return sequence->id == id ? sequence : nullptr;
 }
 
 const Sequence* Scheduler::find(SequenceId id) const { return lookup(id); }
@@ -107,9 +125,9 @@ SchedulerStats Scheduler::stats() const {
 
 // Plans that were not committed may still name the sequence; lookup fails for them.
 void Scheduler::recycle(Sequence& sequence) {
-  by_id_.erase(sequence.id);
+  unused_.push_back(static_cast<std::int64_t>(place_of(sequence.id)));
+  sequence.id = SequenceId{};
   sequence.tokens = std::vector<TokenId>();  // the record stays, its memory does not
-  unused_.push_back(&sequence);
 }
 
 void Scheduler::leave(Sequence& sequence) {
@@ -141,14 +159,16 @@ std::span<const SequenceId> Scheduler::commit(const Plan& plan, std::span<const 
   auto outcome = outcomes.begin();
   for (const Chunk& chunk : plan.chunks) {
     const Outcome* sampled = chunk.samples ? &*outcome++ : nullptr;
-    if (!is_live(chunk.sequence)) continue;  // ended while this plan was on its way
-    Sequence& sequence = *lookup(chunk.sequence);
-    --sequence.n_in_flight;
+    Sequence* sequence = lookup(chunk.sequence);
+    if (sequence == nullptr || sequence->status == SequenceStatus::kFinished) {
+      continue;  // ended while this plan was on its way
+    }
+    --sequence->n_in_flight;
     const std::int64_t end = chunk.first + chunk.count;
     if (sampled != nullptr) {
-      accept(sequence, end, *sampled);
-    } else if (end == sequence.max_tokens) {
-      finish(sequence);
+      accept(*sequence, end, *sampled);
+    } else if (end == sequence->max_tokens) {
+      finish(*sequence);
     }
   }
   return finished_;

@@ -8,12 +8,11 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <set>
 #include <span>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -92,7 +91,9 @@ class Scheduler {
 
   static Rank rank(const Sequence& sequence) { return {sequence.seniority, sequence.id}; }
   static bool more_senior(const Sequence* a, const Sequence* b) { return rank(*a) < rank(*b); }
+  static Candidate candidate(const Sequence& sequence);
   Sequence* lookup(SequenceId id) const;
+  std::int64_t free_place();
   Turn turn_of(const Sequence& sequence) const;
   std::int64_t slots_for(const Sequence& sequence) const;
 
@@ -114,15 +115,16 @@ class Scheduler {
   SchedulerOptions options_;
   KvAllocator& cache_;
   Admission admission_;
-  std::deque<Sequence> pool_{};  // stable addresses; records are reused
-  std::vector<Sequence*> unused_{};
-  std::unordered_map<SequenceId, Sequence*> by_id_{};
+  // Records are reused. An id is a serial number and the record's place, so that finding a
+  // sequence is one access and a comparison, and an old id finds nothing.
+  std::vector<std::unique_ptr<Sequence>> records_{};
+  std::vector<std::int64_t> unused_{};
   std::vector<Sequence*> running_{};  // by rank, most senior first
   std::vector<Turn> turns_{};         // of running_, in this step
   std::set<Rank> waiting_{};
   std::optional<SequenceId> refused_{};  // head of the queue, hopeless until somebody leaves
   std::vector<SequenceId> finished_{};
-  std::int64_t next_id_ = 0;
+  std::int64_t next_serial_ = 0;
   std::int64_t next_step_ = 0;
   std::int64_t next_commit_ = 0;
   std::int64_t n_live_ = 0;

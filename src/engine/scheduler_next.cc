@@ -19,6 +19,7 @@ void Scheduler::next(Plan& plan, const StepBudget& step_budget) {
   plan.copies.clear();
   plan.preempted.clear();
   plan.n_tokens = plan.n_logits = plan.n_samples = 0;
+  admission_.begin_step();
   const bool all_have_memory = secure_memory(plan);
 
   turns_.clear();
@@ -34,13 +35,17 @@ void Scheduler::next(Plan& plan, const StepBudget& step_budget) {
   if (!plan.empty()) ++next_step_;
 }
 
+Candidate Scheduler::candidate(const Sequence& sequence) {
+  return {.arrival_ns = sequence.arrival_ns,
+          .priority = sequence.priority,
+          .n_prompt = sequence.n_prompt,
+          .max_tokens = sequence.max_tokens,
+          .n_remaining = sequence.n_remaining(),
+          .running = sequence.status == SequenceStatus::kRunning};
+}
+
 Turn Scheduler::turn_of(const Sequence& sequence) const {
-  return options_.policy.turn({.arrival_ns = sequence.arrival_ns,
-                               .priority = sequence.priority,
-                               .n_prompt = sequence.n_prompt,
-                               .max_tokens = sequence.max_tokens,
-                               .n_remaining = sequence.n_remaining(),
-                               .running = sequence.status == SequenceStatus::kRunning});
+  return options_.policy.turn(candidate(sequence));
 }
 
 // Whole blocks, so that the allocator is asked once a block and not once a token.

@@ -52,6 +52,7 @@ struct Sequence {
   std::int64_t n_preemptions = 0;
   std::int64_t priority = 0;
   std::int64_t arrival_ns = 0;
+  std::int64_t serial = 0;     // counts arrivals from 1
   std::int64_t seniority = 0;  // the policy's; lower is served first and preempted last
   std::int64_t request = 0;
   std::optional<SequenceId> same_prompt_as{};

@@ -48,8 +48,10 @@ bool BlockTable::admit(SequenceId sequence, const KvDemand& demand) {
   KvHolding& holding = enter(sequence);
   holding.n_tokens = demand.n_tokens;
   holding.n_expected = demand.n_expected;
-  holding.blocks.reserve(static_cast<std::size_t>(
-      std::max(n_blocks, std::min(blocks_for(demand.n_expected), options_.n_blocks))));
+  const auto n_coming = static_cast<std::size_t>(
+      std::max(n_blocks, std::min(blocks_for(demand.n_expected), options_.n_blocks)));
+  holding.blocks.reserve(n_coming);
+  holding.spans.reserve(n_coming);
   if (n_blocks > 0) take(holding, n_blocks);
   return true;
 }
