@@ -11,7 +11,7 @@
 namespace spate {
 
 /// Tokens first .. first + count - 1 of a sequence: their keys and values are written, and the
-/// last n_logits rows give logits.
+/// last n_logits rows give logits. A token in flight is only ever in a chunk of its own.
 struct Chunk {
   SequenceId sequence{};
   std::int64_t first = 0;

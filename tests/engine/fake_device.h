@@ -75,7 +75,10 @@ class FakeDevice {
     std::uint64_t hash = chunk.first == 0 ? 0 : slot(chunk.sequence, chunk.first - 1);
     for (std::int64_t i = chunk.first; i < chunk.first + chunk.count; ++i) {
       TokenId token = tokens[static_cast<std::size_t>(i)];
-      if (token == kTokenInFlight) token = sampled_.at({chunk.sequence, i});
+      if (token == kTokenInFlight) {
+        EXPECT_EQ(chunk.count, 1);
+        token = sampled_.at({chunk.sequence, i});
+      }
       hash = mix(hash, token);
       slot(chunk.sequence, i) = hash;
     }
