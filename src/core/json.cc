@@ -17,6 +17,8 @@ Result<J> parse(std::string_view text, std::string_view source) {
   } catch (const typename J::parse_error& e) {
     return Error{ErrorCode::kCorrupt,
                  fmt::format("{}: not valid JSON at byte {}: {}", source, e.byte, e.what())};
+  } catch (const typename J::out_of_range& e) {  // a number beyond double, as 1e999
+    return Error{ErrorCode::kCorrupt, fmt::format("{}: {}", source, e.what())};
   }
 }
 
