@@ -70,6 +70,8 @@ struct ChatMessage {
 /// thread that steps the engine.
 class Engine {
  public:
+  class Impl;  // src/engine/engine_impl.h
+
   static Result<std::unique_ptr<Engine>> create(const EngineOptions& options);
   /// What `create` would make of these options, memory plan included, without making it.
   static Result<ModelInfo> inspect(const EngineOptions& options);
@@ -104,7 +106,6 @@ class Engine {
   Result<RequestResult> complete(Request request);
 
  private:
-  class Impl;
   explicit Engine(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

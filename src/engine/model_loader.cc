@@ -20,11 +20,15 @@ Error unknown_word(std::string_view option, std::string_view value, std::string_
 std::int64_t context_of(const HfConfig& config, std::int64_t asked) {
   const std::int64_t own = config.decoder_shape().max_positions;
   if (asked == 0) return own;
-  if (asked < 0 || asked > own) {
+  // Dynamic scaling begins where the configured positions end (models/rope.cc).
+  const RopeConfig rope = config.rope();
+  const double stretch = rope.type == RopeConfig::Type::kDynamic ? rope.factor : 1.0;
+  const auto most = static_cast<std::int64_t>(static_cast<double>(own) * stretch);
+  if (asked < 0 || asked > most) {
     throw LoadError(ErrorCode::kInvalidArgument,
-                    fmt::format("context length {}: the model's is {} "
-                                "(max_position_embeddings); ask for 1 to {}",
-                                asked, own, own));
+                    fmt::format("context length {}: the model's is {} (max_position_embeddings "
+                                "and its scaling); ask for 1 to {}",
+                                asked, most, most));
   }
   return asked;
 }

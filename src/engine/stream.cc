@@ -31,10 +31,7 @@ Stream::Stream(const Shared& shared, std::int64_t index)
 }
 
 void Stream::sample(std::span<const float> logits, SamplerScratch& scratch) {
-  Result<void> done = shared_.sampler.sample(logits, history_, key_, &scratch, &sampled_);
-  if (done && shared_.params.logprobs) {
-    done = add_logprobs(logits, *shared_.params.logprobs, &scratch, &sampled_);
-  }
+  const Result<void> done = shared_.sampler.sample(logits, history_, key_, &scratch, &sampled_);
   if (!done) error_ = done.error();
 }
 
