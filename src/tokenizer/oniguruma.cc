@@ -237,6 +237,13 @@ void Translator::escape() {
     out_ += code_point_escape();
     return;
   }
+  if (c == 'b' || c == 'B') {
+    // PCRE2's own boundaries follow its own, narrower \w.
+    ++at_;
+    const std::string same = fmt::format("(?<=[{0}])(?=[{0}])|(?<![{0}])(?![{0}])", kWord);
+    out_ += fmt::format("(?{}{})", c == 'b' ? '!' : ':', same);
+    return;
+  }
   out_.push_back('\\');
   out_ += take_char();
 }

@@ -92,12 +92,10 @@ class Reader {
   int depth() const { return table_depth_; }
 
   [[noreturn]] void refuse(std::string_view what) const {
-    const std::string_view name = table_ == Table::kNone ? key_
-                                  : table_ == Table::kMerges || table_ == Table::kMergesKey
-                                      ? "merges"
-                                      : "vocab";
+    const bool merges = table_ == Table::kMerges || table_ == Table::kMergesKey;
     const std::string where =
-        table_ == Table::kNone ? std::string(name) : fmt::format("model/{}/{}", name, entries());
+        table_ == Table::kNone ? key_
+                               : fmt::format("model/{}/{}", merges ? "merges" : "vocab", entries());
     throw LoadError(ErrorCode::kCorrupt, fmt::format("{}: {}: {}", source_, where, what));
   }
   std::size_t entries() const {
