@@ -6,6 +6,8 @@
 // how many independent chains they carry.
 #pragma once
 
+#include <cstddef>
+
 #include "spate/kernels/cpu/arguments.h"
 #include "spate/kernels/cpu/simd.h"
 
@@ -38,12 +40,12 @@ SPATE_KERNEL void step_bf16(const std::uint8_t* w, const std::uint8_t* x, std::i
 #pragma GCC unroll 2
   for (int pair = 0; pair < kStep / 2; ++pair) {
     I32x16 weights[V];
-SPATE_UNROLL
+    SPATE_UNROLL
     for (int v = 0; v < V; ++v) weights[v] = load_i32(w + pair * 128 + v * 64);
-SPATE_UNROLL
+    SPATE_UNROLL
     for (int r = 0; r < R; ++r) {
       const I32x16 value = broadcast4(x + r * stride + pair * 4);
-SPATE_UNROLL
+      SPATE_UNROLL
       for (int v = 0; v < V; ++v) f[r][v] = dot2(f[r][v], weights[v], value);
     }
   }
@@ -64,12 +66,12 @@ SPATE_KERNEL void step_f32(const std::uint8_t* w, const std::uint8_t* x, std::in
 #pragma GCC unroll 2
   for (int k = 0; k < kStep; ++k) {
     F32x16 weights[V];
-SPATE_UNROLL
+    SPATE_UNROLL
     for (int v = 0; v < V; ++v) weights[v] = wide_weights<F>(w, k, v);
-SPATE_UNROLL
+    SPATE_UNROLL
     for (int r = 0; r < R; ++r) {
       const F32x16 value = as_f32(broadcast4(x + r * stride + k * 4));
-SPATE_UNROLL
+      SPATE_UNROLL
       for (int v = 0; v < V; ++v) f[r][v] = fma(weights[v], value, f[r][v]);
     }
   }
@@ -83,31 +85,40 @@ SPATE_KERNEL I32x16 quad_weights(const std::uint8_t* w, int quad, int v) {
   return v == 0 ? low_nibbles(both) : high_nibbles(both);
 }
 
-/// Stored weights have an offset (128 or 8): the integer accumulator starts at minus the offset
-/// times the sum of the row's group, for no arithmetic at all. Then one conversion, one product
-/// with the weights' scale and one fused addition with the row's, in this order everywhere.
+/// Where the integer accumulator of a row's group starts, for vector v of a panel.
+template <PanelFormat F>
+SPATE_KERNEL I32x16 integer_start(const std::uint8_t* group, int v) {
+  if constexpr (F == PanelFormat::kQ8) {
+    return kQ8OffsetInStart ? broadcast4(group + offsetof(RowGroup, start_128)) : set1_i32(kMagic);
+  }
+  const bool shifted = v == 1 && kHighNibbleShift != 0;
+  return broadcast4(group +
+                    (shifted ? offsetof(RowGroup, start_128) : offsetof(RowGroup, start_8)));
+}
+
+/// Per group: the integer products, then sum * scale as one fused operation (exact but for its one
+/// rounding, since kMagicValue * scale is a float), then one fused addition with the row's scale,
+/// in this order everywhere.
 template <PanelFormat F, int R, int V>
 SPATE_KERNEL void step_int8(const std::uint8_t* w, const std::uint8_t* x, std::int64_t stride,
                             int first_vector, F32x16 (&f)[R][V]) {
   I32x16 sums[R][V];
-SPATE_UNROLL
+  SPATE_UNROLL
   for (int r = 0; r < R; ++r) {
-    const I32x16 start = broadcast4(x + r * stride + 4);
-SPATE_UNROLL
+    SPATE_UNROLL
     for (int v = 0; v < V; ++v) {
-      const bool shifted = v + first_vector == 1 && kHighNibbleShift != 0;
-      sums[r][v] = F == PanelFormat::kQ8 ? q8_start(start) : shifted ? shift_left<4>(start) : start;
+      sums[r][v] = integer_start<F>(x + r * stride, v + first_vector);
     }
   }
-SPATE_UNROLL
+  SPATE_UNROLL
   for (int quad = 0; quad < kStep / 4; ++quad) {
     I32x16 weights[V];
-SPATE_UNROLL
+    SPATE_UNROLL
     for (int v = 0; v < V; ++v) weights[v] = quad_weights<F>(w, quad, v + first_vector);
-SPATE_UNROLL
+    SPATE_UNROLL
     for (int r = 0; r < R; ++r) {
-      const I32x16 value = broadcast4(x + r * stride + 8 + quad * 4);
-SPATE_UNROLL
+      const I32x16 value = broadcast4(x + r * stride + offsetof(RowGroup, q) + quad * 4);
+      SPATE_UNROLL
       for (int v = 0; v < V; ++v) {
         sums[r][v] = F == PanelFormat::kQ8 ? dot4_q8(sums[r][v], weights[v], value)
                                            : dot4_nibbles(sums[r][v], weights[v], value);
@@ -115,15 +126,19 @@ SPATE_UNROLL
     }
   }
   F32x16 scales[V];
-SPATE_UNROLL
+  F32x16 offsets[V];
+  SPATE_UNROLL
   for (int v = 0; v < V; ++v) {
     scales[v] = load_f16(w + step_bytes(F) - 64 + (v + first_vector) * 32);
+    offsets[v] = mul(scales[v], set1_f32(-kMagicValue));
   }
-SPATE_UNROLL
+  SPATE_UNROLL
   for (int r = 0; r < R; ++r) {
     const F32x16 scale = as_f32(broadcast4(x + r * stride));
-SPATE_UNROLL
-    for (int v = 0; v < V; ++v) f[r][v] = fma(mul(to_f32(sums[r][v]), scales[v]), scale, f[r][v]);
+    SPATE_UNROLL
+    for (int v = 0; v < V; ++v) {
+      f[r][v] = fma(fma(as_f32(sums[r][v]), scales[v], offsets[v]), scale, f[r][v]);
+    }
   }
 }
 
@@ -132,9 +147,9 @@ template <PanelFormat F, int R, int V>
 static inline void tile(const TileArgs& a, int first_vector) {
   F32x16 f[R][V];
   float* sums = a.sums + first_vector * 16;
-SPATE_UNROLL
+  SPATE_UNROLL
   for (int r = 0; r < R; ++r) {
-SPATE_UNROLL
+    SPATE_UNROLL
     for (int v = 0; v < V; ++v) {
       f[r][v] = a.first ? set1_f32(0.0F) : load_f32(sums + r * a.sum_stride + v * 16);
     }
@@ -153,9 +168,9 @@ SPATE_UNROLL
     }
   }
   const bool shrink = F == PanelFormat::kQ4 && kHighNibbleShift != 0 && a.last;
-SPATE_UNROLL
+  SPATE_UNROLL
   for (int r = 0; r < R; ++r) {
-SPATE_UNROLL
+    SPATE_UNROLL
     for (int v = 0; v < V; ++v) {
       if (shrink && v + first_vector == 1) f[r][v] = mul(f[r][v], set1_f32(0.0625F));
       store_f32(sums + r * a.sum_stride + v * 16, f[r][v]);

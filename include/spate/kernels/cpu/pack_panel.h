@@ -19,7 +19,8 @@ struct EdgeCopy {
   alignas(64) std::uint8_t bytes[16 * kStep * 4];
 };
 
-static inline StepRows rows_of_step(const PackPanelArgs& a, std::int64_t step, int half, EdgeCopy& copy) {
+static inline StepRows rows_of_step(const PackPanelArgs& a, std::int64_t step, int half,
+                                    EdgeCopy& copy) {
   const std::int64_t size = element_bytes(a.element);
   const std::uint8_t* first = a.rows + (half * 16 * a.k + step * kStep) * size;
   const std::int64_t left = a.n_rows - std::int64_t{half} * 16;
@@ -37,7 +38,7 @@ static inline StepRows rows_of_step(const PackPanelArgs& a, std::int64_t step, i
 
 /// pairs[i]: elements 2 i and 2 i + 1 (16 bits each) of 16 rows.
 SPATE_KERNEL void load_pairs(StepRows rows, I32x16* pairs) {
-SPATE_UNROLL
+  SPATE_UNROLL
   for (int r = 0; r < 16; ++r) pairs[r] = load_i32(rows.first + r * rows.stride);
   transpose(pairs);
 }
@@ -65,7 +66,7 @@ static inline void pack_step_bf16(StepRows rows, Element element, std::uint8_t* 
   I32x16 t[16];
   if (element == Element::kBF16) {
     load_pairs(rows, t);
-SPATE_UNROLL
+    SPATE_UNROLL
     for (int i = 0; i < 16; ++i) store_i32(dst + i * 128, t[i]);
     return;
   }

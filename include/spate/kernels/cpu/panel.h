@@ -16,13 +16,18 @@ inline constexpr int kColumns = 32;  // of a panel
 inline constexpr int kStep = 32;     // k per step, and per quantization group
 inline constexpr int kLine = 64;
 
-/// One group of an activation row in int8.
+/// One group of an activation row in int8. Products start from the sums, which take the weights'
+/// offset out again: stored weights are q + 128 (and nibbles q + 8). They also carry kMagic, so
+/// that an accumulator, read as a float, is kMagicValue plus the integer: no conversion is needed.
 struct RowGroup {
   float scale;
-  std::int32_t minus_8_sum;  // -8 times the sum of q: where the accumulators of q4 start
+  std::int32_t start_8;    // kMagic - 8 * (sum of q)
+  std::int32_t start_128;  // kMagic - 128 * (sum of q)
   std::int8_t q[kStep];
 };
-static_assert(sizeof(RowGroup) == 40);
+inline constexpr std::int32_t kMagic = 0x4b400000;
+inline constexpr float kMagicValue = 12582912.0F;  // 1.5 * 2^23: sums are below 2^22
+static_assert(sizeof(RowGroup) == 44);
 
 /// Bytes of one panel per step of 32 k. Whole cache lines, so that every load is aligned.
 [[gnu::always_inline]] constexpr std::int64_t step_bytes(PanelFormat f) {

@@ -14,7 +14,7 @@ inline constexpr float kLargestF16 = 65504.0F;
 SPATE_KERNEL F32x16 peak_of(const F32x16* values) {
   F32x16 peak = set1_f32(0.0F);
   F32x16 zero_or_nan = set1_f32(0.0F);
-SPATE_UNROLL
+  SPATE_UNROLL
   for (int k = 0; k < kGroup; ++k) {
     peak = max(abs(values[k]), peak);
     zero_or_nan = fma(values[k], set1_f32(0.0F), zero_or_nan);
@@ -73,7 +73,7 @@ struct Fit {
 SPATE_KERNEL Fit fit_q4(const F32x16* values, F32x16 inverse) {
   F32x16 xq = set1_f32(0.0F);
   F32x16 qq = set1_f32(0.0F);
-SPATE_UNROLL
+  SPATE_UNROLL
   for (int k = 0; k < kGroup; ++k) {
     const F32x16 q = to_f32(quantized(values[k], inverse, -8.0F, 7.0F));
     xq = fma(values[k], q, xq);
@@ -86,7 +86,7 @@ SPATE_UNROLL
 /// The value of largest magnitude, with its sign.
 SPATE_KERNEL F32x16 signed_peak(const F32x16* values) {
   F32x16 best = set1_f32(0.0F);
-SPATE_UNROLL
+  SPATE_UNROLL
   for (int k = 0; k < kGroup; ++k) {
     best = if_greater(abs(values[k]), abs(best), values[k], best);
   }

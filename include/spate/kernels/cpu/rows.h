@@ -29,7 +29,9 @@ SPATE_KERNEL void pack_group_int8(F32x16 lo, F32x16 hi, RowGroup* group) {
   store_low8(group->q, q_lo);
   store_low8(group->q + 16, q_hi);
   group->scale = peak / 127.0F + damage;
-  group->minus_8_sum = -8 * reduce_add(add(q_lo, q_hi));
+  const std::int32_t sum = reduce_add(add(q_lo, q_hi));
+  group->start_8 = kMagic - 8 * sum;
+  group->start_128 = kMagic - 128 * sum;
 }
 
 /// Values 32 g .. 32 g + 31 of a row.
@@ -51,7 +53,7 @@ SPATE_KERNEL void pack_group(RowKind kind, F32x16 lo, F32x16 hi, std::uint8_t* r
 static inline float sum_of_squares(const float* x, std::int64_t n, float shift) {
   F32x16 sums[4] = {set1_f32(0.0F), set1_f32(0.0F), set1_f32(0.0F), set1_f32(0.0F)};
   for (std::int64_t k = 0; k < n; k += 64) {
-SPATE_UNROLL
+    SPATE_UNROLL
     for (int i = 0; i < 4; ++i) {
       const std::int64_t left = n - k - i * 16;
       if (left <= 0) break;

@@ -254,7 +254,7 @@ SPATE_KERNEL __m256i dot4_q8_half(__m256i acc, __m256i u, __m256i s) {
 SPATE_KERNEL I32x16 dot4_q8(I32x16 acc, I32x16 a, I32x16 b) {
   return {dot4_q8_half(acc.lo, a.lo, b.lo), dot4_q8_half(acc.hi, a.hi, b.hi)};
 }
-SPATE_KERNEL I32x16 q8_start(I32x16 /*minus_8_sums*/) { return set1_i32(0); }
+inline constexpr bool kQ8OffsetInStart = false;
 SPATE_KERNEL I32x16 dot4_nibbles(I32x16 acc, I32x16 a, I32x16 b) {
   return {_mm256_add_epi32(acc.lo, pair_products(a.lo, b.lo)),
           _mm256_add_epi32(acc.hi, pair_products(a.hi, b.hi))};

@@ -151,7 +151,7 @@ SPATE_KERNEL F32x16 dot2(F32x16 acc, I32x16 a, I32x16 b) {
 }
 SPATE_KERNEL I32x16 dot4(I32x16 acc, I32x16 a, I32x16 b) { return _mm512_dpbusd_epi32(acc, a, b); }
 SPATE_KERNEL I32x16 dot4_q8(I32x16 acc, I32x16 a, I32x16 b) { return dot4(acc, a, b); }
-SPATE_KERNEL I32x16 q8_start(I32x16 minus_8_sums) { return shift_left<4>(minus_8_sums); }
+inline constexpr bool kQ8OffsetInStart = true;
 SPATE_KERNEL I32x16 dot4_nibbles(I32x16 acc, I32x16 a, I32x16 b) { return dot4(acc, a, b); }
 SPATE_KERNEL I32x16 low_nibbles(I32x16 x) { return bit_and(x, set1_i32(0x0f0f0f0f)); }
 // Left where they are, at 16 times their value: no shift, and undone by an exact factor.

@@ -295,9 +295,9 @@ SPATE_KERNEL I32x16 dot4(I32x16 acc, I32x16 a, I32x16 b) {
   return acc;
 }
 /// As dot4 but on weights of 0 to 15, and with the offset of 128 already taken out of q8 weights
-/// where `q8_start` says so: what the tiles of gemm.h are made of.
+/// where kQ8OffsetInStart says so: what the tiles of gemm.h are made of.
 SPATE_KERNEL I32x16 dot4_q8(I32x16 acc, I32x16 a, I32x16 b) { return dot4(acc, a, b); }
-SPATE_KERNEL I32x16 q8_start(I32x16 minus_8_sums) { return shift_left<4>(minus_8_sums); }
+inline constexpr bool kQ8OffsetInStart = true;
 SPATE_KERNEL I32x16 dot4_nibbles(I32x16 acc, I32x16 a, I32x16 b) { return dot4(acc, a, b); }
 SPATE_KERNEL I32x16 low_nibbles(I32x16 x) { return bit_and(x, set1_i32(0x0f0f0f0f)); }
 SPATE_KERNEL I32x16 high_nibbles(I32x16 x) { return low_nibbles(shift_right<4>(x)); }

@@ -1,0 +1,23 @@
+// The machine's ceilings as kernels, for `bench roofline` and the benchmarks: how fast products in
+// registers and a plain read are, with the instructions that the linear maps use.
+#pragma once
+
+#include <cstdint>
+
+#include "device/device.h"
+
+namespace spate::ops::cpu {
+
+struct PeakKernels {
+  double (*int8_rounds)(std::int64_t n);  // return operations done
+  double (*bf16_rounds)(std::int64_t n);
+  void (*read_bytes)(const std::uint8_t* p, std::int64_t n_bytes);
+};
+
+PeakKernels peak_kernels_generic();
+PeakKernels peak_kernels_avx2();
+PeakKernels peak_kernels_avx512();
+
+PeakKernels peak_kernels(CpuIsa isa);
+
+}  // namespace spate::ops::cpu
