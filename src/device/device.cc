@@ -1,5 +1,11 @@
 #include "device/device.h"
 
+#if defined(__x86_64__) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include "core/check.h"
 
 namespace spate {
@@ -19,6 +25,24 @@ CpuIsa best_cpu_isa() {
 #endif
 }
 
+bool amx_available() {
+#if defined(__x86_64__) && defined(__linux__)
+  unsigned a = 0;
+  unsigned b = 0;
+  unsigned c = 0;
+  unsigned d = 0;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  constexpr unsigned kNeeded = 1U << 22U | 1U << 24U | 1U << 25U;  // bf16, tile, int8
+  if ((d & kNeeded) != kNeeded) return false;
+  // Refused where the system does not save the tiles (Linux before 5.16, some virtual machines).
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 std::string_view name_of(CpuIsa isa) {
   switch (isa) {
     case CpuIsa::kAvx512:
@@ -34,6 +58,7 @@ std::unique_ptr<Device> Device::cpu(const CpuOptions& options) {
   SPATE_CHECK_OP(static_cast<int>(options.isa), <=, static_cast<int>(best_cpu_isa()));
   std::unique_ptr<Device> device(new Device);
   device->isa_ = options.isa;
+  device->amx_ = options.amx && options.isa == CpuIsa::kAvx512;
   device->pool_ = std::make_unique<ThreadPool>(options.threads);
   return device;
 }

@@ -21,9 +21,14 @@ enum class CpuIsa : std::uint8_t { kGeneric, kAvx2, kAvx512 };
 CpuIsa best_cpu_isa();
 std::string_view name_of(CpuIsa isa);
 
+/// Whether Intel's matrix registers (AMX with int8 and bf16) may be used on top of AVX-512. The
+/// first call asks the system for them.
+bool amx_available();
+
 struct CpuOptions {
   ThreadPoolOptions threads{};
   CpuIsa isa = best_cpu_isa();  // a lower one than the best is for tests
+  bool amx = amx_available();   // counts with kAvx512 only
 };
 
 /// Thread rule: operators on one device are issued by one thread.
@@ -34,12 +39,14 @@ class Device {
   DeviceKind kind() const { return kind_; }
   bool is_cuda() const { return kind_ == DeviceKind::kCuda; }
   CpuIsa isa() const { return isa_; }
+  bool amx() const { return amx_; }
   ThreadPool& pool() { return *pool_; }
 
  private:
   Device() = default;
   DeviceKind kind_ = DeviceKind::kCpu;
   CpuIsa isa_ = CpuIsa::kGeneric;
+  bool amx_ = false;
   std::unique_ptr<ThreadPool> pool_;
 };
 

@@ -97,8 +97,8 @@ inline std::vector<double> stored_row(RowFormat format, const float* x, std::int
 }
 
 struct TestDevice {
-  explicit TestDevice(int threads = 2, CpuIsa isa = best_cpu_isa())
-      : device(Device::cpu({.threads = {.threads = threads}, .isa = isa})) {}
+  explicit TestDevice(int threads = 2, CpuIsa isa = best_cpu_isa(), bool amx = amx_available())
+      : device(Device::cpu({.threads = {.threads = threads}, .isa = isa, .amx = amx})) {}
   std::unique_ptr<Device> device;
   Arena arena{Buffer::reserve_host(64 << 20).value()};
 };

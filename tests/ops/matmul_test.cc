@@ -19,6 +19,18 @@ std::vector<CpuIsa> isas() {
   return all;
 }
 
+struct Machine {
+  CpuIsa isa;
+  bool amx;
+};
+
+std::vector<Machine> machines() {
+  std::vector<Machine> all;
+  for (const CpuIsa isa : isas()) all.push_back({isa, false});
+  if (amx_available()) all.push_back({CpuIsa::kAvx512, true});
+  return all;
+}
+
 std::string short_name(const testing::TestParamInfo<WeightFormat>& info) {
   if (info.param == WeightFormat::kWideBF16) return "wide_bf16";
   return std::string(name_of(info.param));
@@ -37,12 +49,12 @@ class Matmul : public testing::TestWithParam<WeightFormat> {
 };
 
 TEST_P(Matmul, AgreesWithDoublePrecisionOnTheStoredNumbers) {
-  for (const CpuIsa isa : isas()) {
+  for (const auto& [isa, amx] : machines()) {
     for (const Shape s : {Shape{64, 32}, {1, 64}, {33, 40}, {96, 576}, {70, 2048}}) {
       TestMatrix w(GetParam(), s.n, s.k);
       w.pack();
-      TestDevice d(2, isa);
-      const std::int64_t n_rows = 7;
+      TestDevice d(2, isa, amx);
+      const std::int64_t n_rows = 9;
       std::vector<float> x = random_floats(n_rows * s.k, 1.0F, 3);
 
       const std::vector<float> y = product(d, x, w.matrix(), s.n);
@@ -109,6 +121,19 @@ TEST_P(Matmul, GivesTheSameBitsOnEveryIsa) {
   for (const CpuIsa isa : isas()) {
     TestDevice d(2, isa);
     EXPECT_EQ(product(d, x, w.matrix(), 96), expected) << name_of(isa);
+  }
+}
+
+TEST_P(Matmul, GivesTheSameBitsWithMatrixRegisters) {
+  if (!amx_available()) GTEST_SKIP() << "this machine lacks AMX";
+  if (GetParam() == WeightFormat::kBF16) GTEST_SKIP() << "the processor defines bf16's rounding";
+  TestMatrix w(GetParam(), 70, 1100);
+  w.pack();
+  for (const std::int64_t rows : {1, 7, 8, 9, 16, 23, 24, 31, 32, 45}) {
+    std::vector<float> x = random_floats(rows * 1100, 1.0F, 3);
+    TestDevice with(2, CpuIsa::kAvx512, true);
+    TestDevice without(2, CpuIsa::kAvx512, false);
+    EXPECT_EQ(product(with, x, w.matrix(), 70), product(without, x, w.matrix(), 70)) << rows;
   }
 }
 

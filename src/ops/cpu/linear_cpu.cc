@@ -131,7 +131,7 @@ void project_qkv(Device& device, Arena& arena, Tensor queries, const Rows& x, co
 }
 
 void embed(Device& device, Tensor out, Tensor table, std::span<const TokenId> ids) {
-  const auto widen_row = linear_kernels(device.isa()).widen_row;
+  const auto widen_row = linear_kernels(device).widen_row;
   const auto n_ids = static_cast<std::int64_t>(ids.size());
   const std::int64_t width = table.dim(1);
   const std::int64_t row_bytes = width * size_of(table.dtype());

@@ -2,8 +2,11 @@
 // same source.
 #pragma once
 
-#include "device/device.h"
 #include "spate/kernels/cpu/arguments.h"
+
+namespace spate {
+class Device;
+}
 
 namespace spate::ops::cpu {
 
@@ -20,6 +23,10 @@ LinearKernels linear_kernels_generic();
 LinearKernels linear_kernels_avx2();
 LinearKernels linear_kernels_avx512();
 
-LinearKernels linear_kernels(CpuIsa isa);
+/// Replaces the multiplications that AMX does better. On top of AVX-512.
+void use_amx(LinearKernels& kernels);
+
+/// What a device runs.
+LinearKernels linear_kernels(const Device& device);
 
 }  // namespace spate::ops::cpu

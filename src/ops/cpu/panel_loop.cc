@@ -13,15 +13,12 @@ constexpr std::int64_t kRowsPackedByEach = 4;
 
 }  // namespace
 
-LinearKernels linear_kernels(CpuIsa isa) {
-  switch (isa) {
-    case CpuIsa::kAvx512:
-      return linear_kernels_avx512();
-    case CpuIsa::kAvx2:
-      return linear_kernels_avx2();
-    default:
-      return linear_kernels_generic();
-  }
+LinearKernels linear_kernels(const Device& device) {
+  if (device.isa() == CpuIsa::kGeneric) return linear_kernels_generic();
+  if (device.isa() == CpuIsa::kAvx2) return linear_kernels_avx2();
+  LinearKernels kernels = linear_kernels_avx512();
+  if (device.amx()) use_amx(kernels);
+  return kernels;
 }
 
 kernels::cpu::NormArgs norm_args(const NormParams* norm) {
@@ -38,7 +35,7 @@ PanelLoop::PanelLoop(Device& device, const Rows& x, const Matrix& w, std::int64_
     : device_(device),
       x_(x),
       w_(w),
-      kernels_(linear_kernels(device.isa())),
+      kernels_(linear_kernels(device)),
       kind_(kernels::cpu::row_kind(static_cast<PanelFormat>(w.format()))),
       panels_per_item_(panels_per_item),
       n_rows_(x.count()),
@@ -56,14 +53,15 @@ PanelLoop::PanelLoop(Device& device, const Rows& x, const Matrix& w, std::int64_
 void PanelLoop::plan_blocks() {
   constexpr std::int64_t kRowsBudget = 512 << 10;
   constexpr std::int64_t kSumsBudget = 128 << 10;
-  constexpr std::int64_t kTile = 12;  // whole register tiles of every format
   const std::int64_t sum_bytes = panels_per_item_ * kPanelColumns * 4;
   const std::int64_t fits = std::min(kRowsBudget / row_bytes_, kSumsBudget / sum_bytes);
-  const std::int64_t limit = std::max(kTile, fits / kTile * kTile);
+  // Whole tiles of 6 and 12 rows (vectors) and of 16 (AMX).
+  const std::int64_t tile = fits >= 48 ? 48 : 12;
+  const std::int64_t limit = std::max(tile, fits / tile * tile);
   n_blocks_ = (n_rows_ + limit - 1) / limit;
   // Blocks of about equal size, of whole tiles.
   const std::int64_t even = (n_rows_ + n_blocks_ - 1) / n_blocks_;
-  block_rows_ = n_blocks_ == 1 ? n_rows_ : (even + kTile - 1) / kTile * kTile;
+  block_rows_ = n_blocks_ == 1 ? n_rows_ : (even + tile - 1) / tile * tile;
   n_blocks_ = (n_rows_ + block_rows_ - 1) / block_rows_;
 }
 

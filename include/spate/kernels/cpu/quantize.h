@@ -98,7 +98,7 @@ SPATE_KERNEL F32x16 signed_peak(const F32x16* values) {
 /// squares, which lowers the squared error of Gaussian weights by about a quarter for a few
 /// cycles per weight, once.
 SPATE_KERNEL F32x16 quantize_q4(const F32x16* values, I32x16* quads) {
-  constexpr float kGrid[] = {-8.0F, -9.0F, -8.5F, -7.5F, -7.0F, -6.5F, -6.0F, 7.0F};
+  constexpr float kGrid[] = {-8.0F, -9.0F, -8.5F, -7.5F, -7.0F};
   const F32x16 peak = signed_peak(values);
   const F32x16 inverse_peak = inverse_or_zero(peak);
   Fit best = {set1_f32(-1.0F), set1_f32(0.0F)};
