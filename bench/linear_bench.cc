@@ -2,7 +2,7 @@
 // the neighbours of a shared host take bandwidth and time away within seconds. Weights rotate over
 // more memory than the caches hold.
 //
-//   linear_bench [threads] [k] [n] [milliseconds per case]
+//   linear_bench [threads] [k] [n] [milliseconds per case] [1: with AMX, 0: without]
 
 #include <algorithm>
 #include <cstdlib>
@@ -40,6 +40,7 @@ struct Options {
   std::int64_t k = 2048;
   std::int64_t n = 5632;
   double seconds = 0.2;
+  bool amx = amx_available();
 };
 
 /// What one machine can do at best, in this run.
@@ -162,7 +163,7 @@ void measure(Device& device, Arena& arena, Rotation& rotation, const Options& o,
 }
 
 void run(const Options& o) {
-  const auto device = Device::cpu({.threads = {.threads = o.threads}});
+  const auto device = Device::cpu({.threads = {.threads = o.threads}, .amx = o.amx});
   Arena arena(Buffer::reserve_host(std::int64_t{64} << 20).value());
   const Clock clock(device->pool().size());
   Ceilings ceilings(*device);
@@ -204,5 +205,6 @@ int main(int argc, char** argv) {
   if (argc > 2) options.k = std::atoll(argv[2]);
   if (argc > 3) options.n = std::atoll(argv[3]);
   if (argc > 4) options.seconds = std::atof(argv[4]) / 1000;
+  if (argc > 5) options.amx = options.amx && std::atoi(argv[5]) != 0;
   spate::run(options);
 }

@@ -21,8 +21,8 @@ enum class CpuIsa : std::uint8_t { kGeneric, kAvx2, kAvx512 };
 CpuIsa best_cpu_isa();
 std::string_view name_of(CpuIsa isa);
 
-/// Whether Intel's matrix registers (AMX with int8 and bf16) may be used on top of AVX-512. The
-/// first call asks the system for them.
+/// Whether Intel's matrix registers (AMX with bf16) may be used on top of AVX-512. The first call
+/// asks the system for them.
 bool amx_available();
 
 struct CpuOptions {

@@ -124,19 +124,6 @@ TEST_P(Matmul, GivesTheSameBitsOnEveryIsa) {
   }
 }
 
-TEST_P(Matmul, GivesTheSameBitsWithMatrixRegisters) {
-  if (!amx_available()) GTEST_SKIP() << "this machine lacks AMX";
-  if (GetParam() == WeightFormat::kBF16) GTEST_SKIP() << "the processor defines bf16's rounding";
-  TestMatrix w(GetParam(), 70, 1100);
-  w.pack();
-  for (const std::int64_t rows : {1, 7, 8, 9, 16, 23, 24, 31, 32, 45}) {
-    std::vector<float> x = random_floats(rows * 1100, 1.0F, 3);
-    TestDevice with(2, CpuIsa::kAvx512, true);
-    TestDevice without(2, CpuIsa::kAvx512, false);
-    EXPECT_EQ(product(with, x, w.matrix(), 70), product(without, x, w.matrix(), 70)) << rows;
-  }
-}
-
 TEST_P(Matmul, DoesNothingForNoRows) {
   TestMatrix w(GetParam(), 32, 32);
   w.pack();

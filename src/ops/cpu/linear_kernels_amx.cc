@@ -8,10 +8,6 @@ using kernels::cpu::PanelFormat;
 
 void use_amx(LinearKernels& kernels) {
   kernels.multiply[static_cast<int>(PanelFormat::kBF16)] = isa::multiply_panel_bf16_amx;
-  kernels.multiply[static_cast<int>(PanelFormat::kQ8)] =
-      isa::multiply_panel_int8_amx<PanelFormat::kQ8>;
-  kernels.multiply[static_cast<int>(PanelFormat::kQ4)] =
-      isa::multiply_panel_int8_amx<PanelFormat::kQ4>;
 }
 
 }  // namespace spate::ops::cpu
