@@ -31,7 +31,7 @@ const AttentionKernels& kernels_for(CpuIsa isa, DType cache) {
 /// What all items of a call share.
 struct Call {
   Tensor queries;  // [rows, query_heads, head_dim]
-  Tensor out;      // f32 [rows, query_heads * head_dim]
+  Rows out;        // [rows, query_heads * head_dim], packed or f32
   const KvLayer& layer;
   std::span<const SequenceRows> sequences;
   const AttentionParams& params;
@@ -61,8 +61,16 @@ AttentionTask task_of(const Call& call, const cpu::AttentionItem& item) {
   task.soft_cap = call.params.soft_cap.value_or(0.0F) * kLog2e;
   task.slopes =
       call.params.alibi_slopes != nullptr ? call.params.alibi_slopes + first_head : nullptr;
-  task.out = call.out.row<float>(sequence.first_row) + first_head * call.layer.head_dim;
-  task.out_stride = call.out.stride(0);
+  task.first_head = first_head;
+  const Tensor& out = call.out.values;
+  if (call.out.packed) {
+    task.packed = out.row<std::uint8_t>(sequence.first_row);
+    task.packed_stride = out.stride(0);
+    task.packed_kind = static_cast<kernels::cpu::RowKind>(*call.out.packed);
+  } else {
+    task.out = out.row<float>(sequence.first_row) + first_head * call.layer.head_dim;
+    task.out_stride = out.stride(0);
+  }
   return task;
 }
 
@@ -97,14 +105,25 @@ void check(const Call& call) {
   }
 }
 
+/// Heads that are no whole groups of 32 stay in f32: a group of the next matrix's rows would be the
+/// work of two tasks. That matrix packs them then.
+Rows result_rows(Arena& arena, std::int64_t n_rows, std::int64_t k, std::int64_t head_dim,
+                 RowFormat next) {
+  if (head_dim % kernels::cpu::kStep != 0) {
+    return {.values = arena.allocate(DType::kF32, {n_rows, k})};
+  }
+  const auto kind = static_cast<kernels::cpu::RowKind>(next);
+  return {.values = arena.allocate(DType::kU8, {n_rows, kernels::cpu::row_bytes(kind, k)}),
+          .packed = next};
+}
+
 }  // namespace
 
 Rows attention(Device& device, Arena& arena, Tensor queries, const KvLayer& layer,
                std::span<const SequenceRows> sequences, const AttentionParams& params,
                RowFormat next) {
-  static_cast<void>(next);
-  const std::int64_t n_rows = queries.dim(0);
-  const Tensor out = arena.allocate(DType::kF32, {n_rows, params.query_heads * layer.head_dim});
+  const Rows out =
+      result_rows(arena, queries.dim(0), params.query_heads * layer.head_dim, layer.head_dim, next);
   const Call call{queries, out, layer, sequences, params, kernels_for(device.isa(), layer.dtype)};
   check(call);
 
@@ -128,7 +147,7 @@ Rows attention(Device& device, Arena& arena, Tensor queries, const KvLayer& laye
       },
       plan.workers);
   arena.reset(mark);
-  return {.values = out};
+  return out;
 }
 
 }  // namespace spate::ops

@@ -63,8 +63,7 @@ class AttentionBatch {
     params.query_heads = case_.query_heads();
     const Rows out =
         ops::attention(device, arena, queries(), layer_, rows, params, RowFormat::kF32);
-    const float* p = out.values.as<float>();
-    return {p, p + out.values.count()};
+    return unpacked(out);
   }
   std::vector<float> attend(Device& device, const ops::AttentionParams& params = {}) {
     return attend(device, rows_, params);
@@ -91,6 +90,18 @@ class AttentionBatch {
   }
 
  private:
+  /// Rows of f32 are packed by padding them.
+  std::vector<float> unpacked(const Rows& rows) const {
+    const std::int64_t n = case_.query_heads() * case_.head_dim;
+    const auto stride = rows.values.stride(0) * size_of(rows.values.dtype());
+    std::vector<float> out(static_cast<std::size_t>(n_rows_ * n));
+    for (std::int64_t r = 0; r < n_rows_; ++r) {
+      std::memcpy(out.data() + r * n,
+                  static_cast<const std::byte*>(rows.values.data()) + r * stride,
+                  static_cast<std::size_t>(n) * sizeof(float));
+    }
+    return out;
+  }
   DType cpu_query_dtype() const { return ops::cpu::query_dtype(case_.dtype); }
 
   void reserve(std::uint32_t block_order) {

@@ -8,6 +8,7 @@
 
 #include "spate/kernels/cpu/attention_task.h"
 #include "spate/kernels/cpu/attention_tile.h"
+#include "spate/kernels/cpu/rows.h"
 #include "spate/kernels/cpu/softmax.h"
 
 namespace spate::kernels::cpu::SPATE_CPU_ISA {
@@ -360,22 +361,43 @@ static void merge_chunk(const Attention<kFormat>& a, std::int64_t chunk,
   }
 }
 
+/// 16 values of a finished row. Adding zero turns -0, whose sign may depend on keys that another
+/// batch skips, into +0.
+SPATE_KERNEL F32x16 finished(const float* values, F32x16 sum) {
+  return add(div(load_f32(values), sum), set1_f32(0.0F));
+}
+
+SPATE_KERNEL void store_packed_row(const AttentionTask& task, std::int64_t i, const float* values,
+                                   F32x16 sum) {
+  std::uint8_t* row = task.packed + i / task.group * task.packed_stride;
+  const std::int64_t groups = task.layout.head_dim / kStep;
+  const std::int64_t first = (task.first_head + i % task.group) * groups;
+  for (std::int64_t g = 0; g < groups; ++g) {
+    const float* from = values + g * kStep;
+    pack_group(task.packed_kind, finished(from, sum), finished(from + 16, sum), row, first + g);
+  }
+}
+
+SPATE_KERNEL void store_row(const AttentionTask& task, std::int64_t i, const float* values,
+                            F32x16 sum) {
+  const std::int64_t dim = task.layout.head_dim;
+  float* out = task.out + i / task.group * task.out_stride + i % task.group * dim;
+  for (std::int64_t d = 0; d < dim; d += 16) {
+    const std::int64_t n = dim - d < 16 ? dim - d : 16;
+    store_f32_first(out + d, finished(values + d, sum), static_cast<int>(n));
+  }
+}
+
 template <KvFormat kFormat>
 static void store_rows(const Attention<kFormat>& a, const AttentionState& state) {
   const AttentionTask& task = a.task;
-  const std::int64_t dim = task.layout.head_dim;
   for (std::int64_t r = 0; r < task.rows; ++r) {
-    const std::int64_t i = task.first_row + r;
-    float* out = task.out + i / task.group * task.out_stride + i % task.group * dim;
     const F32x16 sum = set1_f32(reduce_add(load_f32(state.sums + r * 16)));
-    for (std::int64_t d = 0; d < dim; d += 16) {
-      // The zero turns -0, whose sign may depend on skipped keys, into +0.
-      const F32x16 y = add(div(load_f32(state.values + r * a.padded + d), sum), set1_f32(0.0F));
-      if (dim - d >= 16) {
-        store_f32(out + d, y);
-      } else {
-        store_f32_first(out + d, y, static_cast<int>(dim - d));
-      }
+    const float* values = state.values + r * a.padded;
+    if (task.packed != nullptr) {
+      store_packed_row(task, task.first_row + r, values, sum);
+    } else {
+      store_row(task, task.first_row + r, values, sum);
     }
   }
 }

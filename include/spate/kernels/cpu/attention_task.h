@@ -3,6 +3,7 @@
 #pragma once
 
 #include "spate/kernels/cpu/kv_layout.h"
+#include "spate/kernels/cpu/panel.h"
 
 namespace spate::kernels::cpu {
 
@@ -28,8 +29,13 @@ struct AttentionTask {
   std::int64_t window = 0;             // keys that a query sees, itself included; 0: all
   float soft_cap = 0.0F;               // 0: none. Of scores in base 2: the cap times log2(e)
   const float* slopes = nullptr;       // [group] ALiBi, or null
-  float* out = nullptr;                // [tokens][...]: the sequence's first row, first head
-  std::int64_t out_stride = 0;         // floats from token to token; heads are head_dim apart
+  // Results go to rows of f32, or, where head_dim is a multiple of 32, to packed rows.
+  float* out = nullptr;         // [tokens][...]: the sequence's first row, the group's first head
+  std::int64_t out_stride = 0;  // floats from token to token; heads are head_dim apart
+  std::uint8_t* packed = nullptr;  // the sequence's first row
+  std::int64_t packed_stride = 0;  // bytes from token to token
+  RowKind packed_kind = RowKind::kF32;
+  std::int64_t first_head = 0;  // of the group, among all query heads
 
   [[gnu::always_inline]] std::int64_t position(std::int64_t row) const {
     return first_position + (first_row + row) / group;
