@@ -1,10 +1,10 @@
 // Engine::create: options checked, model loaded, memory planned, parts put together.
 #include <fmt/format.h>
 
+#include "core/load_error.h"
 #include "engine/engine_impl.h"
 #include "engine/memory_plan.h"
 #include "sample/params.h"
-#include "weights/load_error.h"
 
 namespace spate {
 namespace {

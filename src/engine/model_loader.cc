@@ -5,8 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "core/load_error.h"
 #include "models/registry.h"
-#include "weights/load_error.h"
 #include "weights/weights.h"
 
 namespace spate {

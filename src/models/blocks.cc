@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "weights/load_error.h"
+#include "core/load_error.h"
 
 namespace spate {
 namespace {

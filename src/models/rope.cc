@@ -19,7 +19,7 @@
 
 #include <fmt/format.h>
 
-#include "weights/load_error.h"
+#include "core/load_error.h"
 
 namespace spate {
 namespace {

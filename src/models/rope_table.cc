@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/load_error.h"
 #include "models/rope.h"
-#include "weights/load_error.h"
 
 namespace spate {
 

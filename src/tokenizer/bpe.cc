@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "tokenizer/load_error.h"
+#include "core/load_error.h"
 #include "tokenizer/utf8.h"
 
 namespace spate {

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 
 #include "core/json.h"
-#include "tokenizer/load_error.h"
+#include "core/load_error.h"
 #include "tokenizer/readers.h"
 #include "tokenizer/tokenizer.h"
 

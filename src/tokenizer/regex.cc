@@ -8,7 +8,7 @@
 #include <pcre2.h>
 
 #include "core/check.h"
-#include "tokenizer/load_error.h"
+#include "core/load_error.h"
 #include "tokenizer/oniguruma.h"
 #include "tokenizer/utf8.h"
 

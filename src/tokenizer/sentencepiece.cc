@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "tokenizer/load_error.h"
+#include "core/load_error.h"
 #include "tokenizer/protobuf.h"
 #include "tokenizer/utf8.h"
 #include "tokenizer/vocab.h"

@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "tokenizer/load_error.h"
+#include "core/load_error.h"
 #include "tokenizer/readers.h"
 #include "tokenizer/sentencepiece.h"
 #include "tokenizer/unigram.h"

@@ -7,8 +7,8 @@
 #include <fmt/format.h>
 
 #include "core/json.h"
+#include "core/load_error.h"
 #include "tokenizer/json_node.h"
-#include "tokenizer/load_error.h"
 #include "tokenizer/utf8.h"
 
 namespace spate {

@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "tokenizer/load_error.h"
+#include "core/load_error.h"
 
 namespace spate {
 namespace {

@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include "core/json.h"
+#include "core/load_error.h"
 #include "tokenizer/bpe.h"
 #include "tokenizer/json_node.h"
-#include "tokenizer/load_error.h"
 #include "tokenizer/readers.h"
 
 namespace spate {

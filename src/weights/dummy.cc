@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "weights/load_error.h"
+#include "core/load_error.h"
 
 namespace spate {
 namespace {

@@ -8,7 +8,7 @@
 
 #include <fmt/format.h>
 
-#include "weights/load_error.h"
+#include "core/load_error.h"
 #include "weights/model_json.h"
 #include "weights/quote_name.h"
 #include "weights/token_ids.h"

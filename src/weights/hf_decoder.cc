@@ -4,8 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "core/load_error.h"
 #include "weights/hf_config.h"
-#include "weights/load_error.h"
 
 namespace spate {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "weights/load_error.h"
+#include "core/load_error.h"
 #include "weights/quote_name.h"
 
 namespace spate {

@@ -5,9 +5,9 @@
 #include <string_view>
 
 #include "core/check.h"
+#include "core/load_error.h"
 #include "weights/generation_config.h"
 #include "weights/hf_config.h"
-#include "weights/load_error.h"
 
 namespace {
 

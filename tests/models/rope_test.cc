@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "core/json.h"
-#include "weights/load_error.h"
+#include "core/load_error.h"
 
 namespace spate {
 namespace {

@@ -2,10 +2,10 @@
 // decoders.
 #include <gtest/gtest.h>
 
+#include "core/load_error.h"
 #include "tests/tokenizer/goldens.h"
 #include "tokenizer/decode_streams.h"
 #include "tokenizer/decoder.h"
-#include "tokenizer/load_error.h"
 #include "tokenizer/normalizer.h"
 #include "tokenizer/pre_tokenizer.h"
 #include "tokenizer/utf8.h"

@@ -4,7 +4,7 @@
 
 #include <gmock/gmock.h>
 
-#include "weights/load_error.h"
+#include "core/load_error.h"
 
 namespace spate {
 namespace {

@@ -4,10 +4,10 @@
 
 #include <gmock/gmock.h>
 
+#include "core/load_error.h"
 #include "weights/checkpoint.h"
 #include "weights/generation_config.h"
 #include "weights/hf_config.h"
-#include "weights/load_error.h"
 
 namespace spate {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include "core/load_error.h"
 #include "tests/weights/files.h"
-#include "weights/load_error.h"
 
 namespace spate {
 namespace {

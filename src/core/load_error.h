@@ -1,5 +1,6 @@
-// LoadError: how the constructors of models refuse a config or a checkpoint. It is thrown below the
-// loader and nowhere else; load_result() is the boundary where it becomes a Result.
+// LoadError: how what is read from files (configs, checkpoints, tokenizers) is refused from deep
+// inside a constructor or a parser. It never leaves the library: load_result() is the boundary
+// where it becomes a Result.
 #pragma once
 
 #include <stdexcept>

@@ -1,0 +1,164 @@
+// The promise that a request gets the same bits alone, in any batch, with any chunk size, either
+// allocator, after preemption and with any number of threads: log-probabilities of the whole
+// vocabulary are compared exactly.
+#include <map>
+
+#include <gtest/gtest.h>
+
+#include "tests/engine/engine_fixture.h"
+
+namespace spate::test {
+namespace {
+
+using Rows = std::vector<std::vector<float>>;
+
+std::vector<TokenId> some_tokens(std::int64_t n, std::int64_t vocab, std::uint32_t seed) {
+  std::vector<TokenId> ids;
+  for (std::int64_t i = 0; i < n; ++i) {
+    seed = seed * 1664525U + 1013904223U;
+    ids.push_back(static_cast<TokenId>((seed >> 8) % static_cast<std::uint32_t>(vocab)));
+  }
+  return ids;
+}
+
+struct Variant {
+  std::string model;
+  std::string weights = "auto";
+  std::string kv_dtype = "auto";
+};
+
+class SameBits : public testing::TestWithParam<Variant> {
+ protected:
+  EngineOptions options() const {
+    const Variant& v = GetParam();
+    return {.model = v.model == "stories" ? stories_folder() : golden_folder(v.model),
+            .weights = v.weights,
+            .kv_dtype = v.kv_dtype,
+            .threads = 1};
+  }
+
+  /// The distributions of three prompts of odd lengths, each alone.
+  Rows alone() const {
+    Rows all;
+    const auto engine = open(options());
+    for (const auto& prompt : prompts(*engine)) {
+      const Rows rows = distributions(*engine, prompt);
+      all.insert(all.end(), rows.begin(), rows.end());
+    }
+    return all;
+  }
+
+  static std::vector<std::vector<TokenId>> prompts(const Engine& engine) {
+    const std::int64_t vocab = engine.info().vocab_size;
+    return {some_tokens(67, vocab, 1), some_tokens(5, vocab, 2), some_tokens(31, vocab, 3)};
+  }
+
+  /// The same, all at once.
+  static Rows together(Engine& engine) {
+    const std::int64_t vocab = engine.info().vocab_size;
+    std::map<RequestId, Rows> by_id;
+    for (const auto& prompt : prompts(engine)) {
+      Request request = full_distribution(prompt, vocab);
+      request.on_done = [&](const RequestResult& r) { by_id[r.id] = rows_of(r, vocab); };
+      EXPECT_TRUE(engine.submit(std::move(request)));
+    }
+    engine.run_until_idle();
+    Rows all;
+    for (const auto& [id, rows] : by_id) all.insert(all.end(), rows.begin(), rows.end());
+    return all;
+  }
+};
+
+TEST_P(SameBits, AloneAndInABatch) {
+  const auto engine = open(options());
+
+  EXPECT_EQ(together(*engine), alone());
+}
+
+TEST_P(SameBits, WithAnyChunkSize) {
+  const Rows expected = alone();
+  for (const std::int64_t chunk : {1, 3, 16, 50}) {
+    EngineOptions o = options();
+    o.max_batch_tokens = chunk;
+    const auto engine = open(o);
+
+    EXPECT_EQ(together(*engine), expected) << "chunks of " << chunk;
+  }
+}
+
+TEST_P(SameBits, WithPagesAndSegments) {
+  EngineOptions o = options();
+  o.kv_cache = "paged";
+  const auto engine = open(o);
+
+  EXPECT_EQ(together(*engine), alone());
+}
+
+TEST_P(SameBits, WithMoreThreads) {
+  const Rows expected = alone();
+  for (const int threads : {2, 3}) {
+    EngineOptions o = options();
+    o.threads = threads;
+    const auto engine = open(o);
+
+    EXPECT_EQ(together(*engine), expected) << threads << " threads";
+  }
+}
+
+TEST_P(SameBits, BeforeAndAfterTheWeightsArePacked) {
+  // The first steps run on the mapped file; by the third pass everything has been packed behind.
+  const Rows expected = alone();
+  const auto engine = open(options());
+  for (int pass = 0; pass < 3; ++pass) {
+    EXPECT_EQ(together(*engine), expected) << "pass " << pass;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, SameBits,
+                         testing::Values(Variant{"stories"}, Variant{"stories", "q8"},
+                                         Variant{"stories", "q4", "int8"}, Variant{"qwen3"},
+                                         Variant{"mistral-window"}, Variant{"llama-biases"}),
+                         [](const auto& test) {
+                           std::string name = test.param.model + "_" + test.param.weights + "_" +
+                                              test.param.kv_dtype;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+/// Generated texts of many requests through a cache that holds only a few of them.
+std::map<RequestId, std::vector<TokenId>> generate(std::int64_t kv_blocks, EngineStats& stats) {
+  auto engine = open({.model = stories_folder(), .kv_cache = "paged"});
+  const auto per_block = engine->info().memory.at(1).n_bytes / (engine->info().kv_tokens / 64);
+  engine =
+      open({.model = stories_folder(), .kv_cache = "paged", .kv_memory = per_block * kv_blocks});
+  std::map<RequestId, std::vector<TokenId>> texts;
+  constexpr std::uint32_t kShort = 80;  // they teach admission to expect short answers
+  for (std::uint32_t i = 0; i < kShort + 12; ++i) {
+    Request request{.prompt = some_tokens(20 + 7 * (i % 12), 4096, i + 10)};
+    request.sampling = {.max_tokens = i < kShort ? 2 : 150, .temperature = 0.9F, .seed = i};
+    request.sampling.ignore_eos = true;
+    request.on_done = [&](const RequestResult& r) {
+      texts[r.id] = r.completions.front().token_ids;
+    };
+    EXPECT_TRUE(engine->submit(std::move(request)));
+  }
+  engine->run_until_idle();
+  stats = engine->stats();
+  return texts;
+}
+
+TEST(SameTokens, AfterPreemption) {
+  EngineStats roomy;
+  EngineStats tight;
+  const auto expected = generate(200, roomy);
+
+  const auto texts = generate(9, tight);
+
+  EXPECT_EQ(roomy.preemptions, 0);
+  EXPECT_GT(tight.preemptions, 0);
+  EXPECT_EQ(texts, expected);
+  EXPECT_EQ(tight.kv_blocks_used, 0);
+}
+
+}  // namespace
+}  // namespace spate::test
