@@ -88,6 +88,12 @@ void run_item(const Call& call, const cpu::AttentionItem& item, float* scratch) 
   }
 }
 
+void check_sequence(const SequenceRows& s, std::int64_t n_rows) {
+  const auto covered = static_cast<std::int64_t>(s.blocks.size()) * kKvBlockTokens;
+  SPATE_CHECK_OP(s.first_position + s.n_rows, <=, covered);
+  SPATE_CHECK_OP(s.first_row + s.n_rows, <=, n_rows);
+}
+
 void check(const Call& call) {
   const KvLayer& layer = call.layer;
   SPATE_CHECK_OP(call.queries.rank(), ==, 3);
@@ -98,11 +104,7 @@ void check(const Call& call) {
   SPATE_CHECK_OP(layer.head_dim % 4, ==, 0);
   SPATE_CHECK_OP(layer.head_dim, <=, kernels::cpu::kMaxHeadDim);
   SPATE_CHECK_OP(layer.head_bytes, ==, cpu::kv_layout(layer).head_bytes());
-  for (const SequenceRows& s : call.sequences) {
-    const auto covered = static_cast<std::int64_t>(s.blocks.size()) * kKvBlockTokens;
-    SPATE_CHECK_OP(s.first_position + s.n_rows, <=, covered);
-    SPATE_CHECK_OP(s.first_row + s.n_rows, <=, call.queries.dim(0));
-  }
+  for (const SequenceRows& s : call.sequences) check_sequence(s, call.queries.dim(0));
 }
 
 /// Heads that are no whole groups of 32 stay in f32: a group of the next matrix's rows would be the
@@ -119,9 +121,10 @@ Rows result_rows(Arena& arena, std::int64_t n_rows, std::int64_t k, std::int64_t
 
 }  // namespace
 
-Rows attention(Device& device, Arena& arena, Tensor queries, const KvLayer& layer,
-               std::span<const SequenceRows> sequences, const AttentionParams& params,
-               RowFormat next) {
+// The parameters are the operator's equation.
+Rows attention(Device& device, Arena& arena,  // NOLINT(readability-function-size)
+               Tensor queries, const KvLayer& layer, std::span<const SequenceRows> sequences,
+               const AttentionParams& params, RowFormat next) {
   const Rows out =
       result_rows(arena, queries.dim(0), params.query_heads * layer.head_dim, layer.head_dim, next);
   const Call call{queries, out, layer, sequences, params, kernels_for(device.isa(), layer.dtype)};

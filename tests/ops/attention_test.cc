@@ -112,8 +112,8 @@ TEST_P(AttentionAgainstReference, AgreesWithASoftCap) {
 }
 
 TEST_P(AttentionAgainstReference, AgreesWithAlibi) {
-  std::vector<float> slopes;
-  for (int h = 0; h < 16; ++h) slopes.push_back(std::exp2(-0.5F * static_cast<float>(h + 1)));
+  std::vector<float> slopes(16);
+  for (std::size_t h = 0; h < 16; ++h) slopes[h] = std::exp2(-0.5F * static_cast<float>(h + 1));
 
   expect_close({{.length = 80, .n_rows = 20}}, {.alibi_slopes = slopes.data()});
 }

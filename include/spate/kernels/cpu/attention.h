@@ -35,6 +35,25 @@ struct Attention {
   };
 };
 
+/// bf16 to int8 with one scale.
+SPATE_KERNEL void quantize_query(const std::byte* q, std::int64_t dim, std::int8_t* to,
+                                 float* scale, std::int32_t* start) {
+  float wide[kMaxHeadDim];
+  for (std::int64_t d = 0; d < dim; ++d) {
+    std::uint16_t h = 0;
+    std::memcpy(&h, q + 2 * d, 2);
+    wide[d] = kv_detail::widened_bf16(h);
+  }
+  const kv_detail::Int8Scale s = kv_detail::int8_scale(wide, dim);
+  std::int32_t sum = 0;
+  for (std::int64_t d = 0; d < dim; ++d) {
+    to[d] = static_cast<std::int8_t>(kv_detail::to_int8(wide[d], s.inverse));
+    sum += to[d];
+  }
+  *scale = s.scale;
+  *start = -128 * sum;
+}
+
 template <KvFormat kFormat>
 static void load_queries(Attention<kFormat>& a) {
   const AttentionTask& task = a.task;
@@ -49,21 +68,8 @@ static void load_queries(Attention<kFormat>& a) {
         task.queries + i / task.group * task.query_row_bytes + i % task.group * source_bytes;
     std::byte* to = a.s.queries + r * a.query_bytes;
     if constexpr (kFormat == KvFormat::kInt8) {
-      float wide[kMaxHeadDim];
-      for (std::int64_t d = 0; d < dim; ++d) {
-        std::uint16_t h = 0;
-        std::memcpy(&h, q + 2 * d, 2);
-        wide[d] = kv_detail::widened_bf16(h);
-      }
-      const kv_detail::Int8Scale scale = kv_detail::int8_scale(wide, dim);
-      std::int32_t sum = 0;
-      for (std::int64_t d = 0; d < dim; ++d) {
-        const std::int32_t v = kv_detail::to_int8(wide[d], scale.inverse);
-        reinterpret_cast<std::int8_t*>(to)[d] = static_cast<std::int8_t>(v);
-        sum += v;
-      }
-      a.s.query_scales[r] = scale.scale;
-      a.s.query_starts[r] = -128 * sum;
+      quantize_query(q, dim, reinterpret_cast<std::int8_t*>(to), a.s.query_scales + r,
+                     a.s.query_starts + r);
     } else {
       std::memcpy(to, q, static_cast<std::size_t>(source_bytes));
     }
@@ -128,23 +134,24 @@ SPATE_KERNEL F32x16 soft_capped(F32x16 x, float cap) {
   return if_greater(zero, x, sub(zero, y), y);
 }
 
-/// Soft cap, ALiBi (Press et al., 2022), then the causal edge and the window.
+/// Adds ALiBi's slope times the distance (Press et al., 2022).
+SPATE_KERNEL void add_slope(float* row, float slope, std::int64_t distance) {
+  const auto first = static_cast<float>(distance);
+  for (int i = 0; i < kKvTokens; ++i) row[i] = row[i] + slope * (first + static_cast<float>(i));
+}
+
+/// Soft cap, ALiBi, then the causal edge and the window.
 template <KvFormat kFormat>
 static void adjust_scores(const Attention<kFormat>& a, const KeyTile& k) {
   const AttentionTask& task = a.task;
   for (std::int64_t r = k.begin; r < k.end; ++r) {
     float* row = a.s.scores + r * kKvTokens;
-    if (task.soft_cap > 0.0F) {
-      for (int i = 0; i < kKvTokens; i += 16) {
-        store_f32(row + i, soft_capped(load_f32(row + i), task.soft_cap));
-      }
+    for (int i = 0; task.soft_cap > 0.0F && i < kKvTokens; i += 16) {
+      store_f32(row + i, soft_capped(load_f32(row + i), task.soft_cap));
     }
     if (task.slopes != nullptr) {
       const float slope = task.slopes[(task.first_row + r) % task.group] * kLog2e;
-      const auto distance = static_cast<float>(k.first_key - a.s.last[r]);
-      for (int i = 0; i < kKvTokens; ++i) {
-        row[i] = row[i] + slope * (distance + static_cast<float>(i));
-      }
+      add_slope(row, slope, k.first_key - a.s.last[r]);
     }
     for (std::int64_t i = a.s.last[r] + 1 - k.first_key; i < kKvTokens; ++i) row[i] = kNoScore;
     for (std::int64_t i = 0; i < a.s.first[r] - k.first_key; ++i) row[i] = kNoScore;
@@ -204,7 +211,7 @@ SPATE_KERNEL F32x16 exponentials(const float* scores, float base, const float (&
                                  F32x16 (&p)[4]) {
   const F32x16 m = set1_f32(base);
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) p[i] = exp2_below(sub(load_f32(scores + 16 * i), m), c);
+  for (std::int64_t i = 0; i < 4; ++i) p[i] = exp2_below(sub(load_f32(scores + 16 * i), m), c);
   return add(add(p[0], p[1]), add(p[2], p[3]));
 }
 
@@ -227,7 +234,7 @@ static void float_weights(const Attention<kFormat>& a, const AttentionState& sta
       const F32x16 sum = exponentials(scores, state.maxima[i], kExp2Fine, p);
       store_f32(sums, add(load_f32(sums), sum));
 #pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) store_f32(scores + 16 * j, p[j]);
+      for (std::int64_t j = 0; j < 4; ++j) store_f32(scores + 16 * j, p[j]);
     }
   }
 }
@@ -253,7 +260,7 @@ static void int8_weights(const Attention<kFormat>& a, const AttentionState& stat
     float* sums = state.sums + row * 16;
     store_f32(sums, fma(set1_f32(factors[i]), sum, load_f32(sums)));
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) {
+    for (std::int64_t j = 0; j < 4; ++j) {
       const F32x16 w = mul(mul(p[j], load_f32(a.s.value_scales + 16 * j)), inverse);
       store_low8(a.s.weights + row * kKvTokens + 16 * j, round_i32(w));
     }

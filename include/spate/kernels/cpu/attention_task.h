@@ -81,7 +81,7 @@ struct AttentionScratch {
 
 [[gnu::always_inline]] constexpr std::int64_t attention_scratch_floats(const KvLayout& kv) {
   return kTaskRows * (kKvTokens + kKvTokens / 2 + kv.head_dim) + 2 * AttentionState::n_floats(kv) +
-         7 * 64;
+         std::int64_t{7} * 64;
 }
 [[gnu::always_inline]] inline AttentionScratch attention_scratch(const KvLayout& kv, float* p) {
   AttentionScratch s;

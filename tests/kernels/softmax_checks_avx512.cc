@@ -1,0 +1,1 @@
+#include "tests/kernels/softmax_checks_body.h"
