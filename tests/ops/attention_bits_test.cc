@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "spate/kernels/cpu/panel.h"
 #include "tests/ops/attention_fixture.h"
 
 namespace spate {
@@ -166,6 +167,20 @@ TEST_P(AttentionBits, LetOneScoreFarAboveTheRestWin) {
   for (int d = 0; d < 32; ++d) {
     const float value = kernels::cpu::value_at(batch.layout(), block, 1100 % 64, d);
     EXPECT_NEAR(out[static_cast<std::size_t>(d)], value, 0.01 * std::abs(value));
+  }
+}
+
+TEST_P(AttentionBits, ArePackedForTheNextMatrix) {
+  AttentionBatch batch(small(), {{.length = 70}});
+  const std::vector<float> wide = batch.attend(*device_);
+
+  const std::vector<std::byte> narrow = batch.packed_row(*device_, RowFormat::kBF16);
+  const std::vector<std::byte> groups = batch.packed_row(*device_, RowFormat::kInt8);
+
+  for (std::size_t i = 0; i < wide.size(); ++i) {
+    ASSERT_EQ(reinterpret_cast<const BF16*>(narrow.data())[i].bits, BF16::from_float(wide[i]).bits);
+    const auto& g = reinterpret_cast<const kernels::cpu::RowGroup*>(groups.data())[i / 32];
+    ASSERT_NEAR(static_cast<float>(g.q[i % 32]) * g.scale, wide[i], 0.501F * g.scale);
   }
 }
 

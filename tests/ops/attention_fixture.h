@@ -69,6 +69,15 @@ class AttentionBatch {
     return attend(device, rows_, params);
   }
 
+  /// The bytes of the first row's result, packed for a matrix of `format`.
+  std::vector<std::byte> packed_row(Device& device, RowFormat format) {
+    Arena arena(Buffer::reserve_host(std::int64_t{64} << 20).value());
+    const Rows out = ops::attention(device, arena, queries(), layer_, rows_,
+                                    {.query_heads = case_.query_heads()}, format);
+    const auto* p = static_cast<const std::byte*>(out.values.data());
+    return {p, p + out.values.stride(0) * size_of(out.values.dtype())};
+  }
+
   /// The reference's input for one row (of the batch) and query head.
   reference::AttentionRow reference_row(std::size_t sequence, std::int64_t i,
                                         std::int64_t head) const {

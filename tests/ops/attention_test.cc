@@ -60,7 +60,7 @@ class AttentionAgainstReference : public testing::TestWithParam<Parameters> {
     for (std::size_t s = 0; s < sequences.size(); ++s) {
       const std::int64_t step = std::max<std::int64_t>(sequences[s].n_rows / 5, 1);
       for (std::int64_t i = 0; i < sequences[s].n_rows; i += step) {
-        for (std::int64_t h = 0; h < case_.query_heads(); ++h)
+        for (std::int64_t h = 0; h < case_.query_heads(); h += 1 + case_.query_heads() / 4)
           expect_row(batch, out, params, s, i, h);
       }
     }
