@@ -106,5 +106,3 @@ BENCHMARK(attention)->Apply(cases)->UseRealTime()->Unit(benchmark::kMicrosecond)
 
 }  // namespace
 }  // namespace spate
-
-BENCHMARK_MAIN();
