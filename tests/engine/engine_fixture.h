@@ -27,10 +27,12 @@ inline std::unique_ptr<Engine> open(EngineOptions options) {
   return std::move(*engine);
 }
 
-/// A request for the distribution behind every token of `ids`, and behind one more.
-inline Request full_distribution(const std::vector<TokenId>& ids, std::int64_t vocab) {
+/// A request for the distribution behind every token of `ids`. The last is only to be had by
+/// sampling from it, for which the context needs room.
+inline Request full_distribution(const std::vector<TokenId>& ids, std::int64_t vocab,
+                                 bool with_last = true) {
   Request request{.prompt = ids};
-  request.sampling = {.max_tokens = 1,
+  request.sampling = {.max_tokens = with_last ? 1 : 0,
                       .temperature = 0.0F,
                       .ignore_eos = true,
                       .logprobs = vocab,
@@ -55,7 +57,8 @@ inline std::vector<std::vector<float>> rows_of(const RequestResult& result, std:
 inline std::vector<std::vector<float>> distributions(Engine& engine,
                                                      const std::vector<TokenId>& ids) {
   const std::int64_t vocab = engine.info().vocab_size;
-  auto result = engine.complete(full_distribution(ids, vocab));
+  const bool room = static_cast<std::int64_t>(ids.size()) < engine.info().context_length;
+  auto result = engine.complete(full_distribution(ids, vocab, room));
   if (!result) {
     ADD_FAILURE() << result.error().message;
     return {};

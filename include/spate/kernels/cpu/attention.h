@@ -187,7 +187,8 @@ static F32x16 raise_maxima(const Attention<kFormat>& a, const AttentionState& st
   const F32x16 top = row_maxima(rows, n);
   const F32x16 before = load_f32(state.maxima + r);
   const F32x16 now = max(before, top);
-  std::uint32_t grown = lanes_not_le(now, before);
+  // Lanes from n on belong to no row: what an earlier task left there says nothing.
+  std::uint32_t grown = lanes_not_le(now, before) & ((1U << n) - 1U);
   if (grown == 0) return top;
   alignas(64) float factors[16];
   store_f32(factors, exp2_below(sub(before, now), kExp2Fine));
