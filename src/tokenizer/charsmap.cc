@@ -24,6 +24,10 @@ std::uint32_t value(std::uint32_t unit) { return unit & 0x7FFFFFFF; }
 std::uint32_t label(std::uint32_t unit) { return unit & 0x800000FF; }
 std::uint32_t offset(std::uint32_t unit) { return unit >> 10 << ((unit & 0x200) >> 6); }
 
+bool in_character(std::string_view text, std::size_t at) {
+  return at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80;
+}
+
 }  // namespace
 
 Charsmap Charsmap::parse(std::string_view blob, const std::string& where) {
@@ -44,7 +48,7 @@ Charsmap Charsmap::parse(std::string_view blob, const std::string& where) {
   return map;
 }
 
-/// Every index is checked: the table comes from a file.
+/// Every index is checked, and that no character is cut: the table comes from a file.
 std::optional<Charsmap::Match> Charsmap::find(std::string_view text, bool shortest) const {
   if (units_.empty()) return std::nullopt;
   std::optional<Match> best;
@@ -55,9 +59,9 @@ std::optional<Charsmap::Match> Charsmap::find(std::string_view text, bool shorte
     if (node >= units_.size() || label(units_[node]) != byte) break;
     const std::uint32_t unit = units_[node];
     node ^= offset(unit);
-    if (!has_leaf(unit)) continue;
+    if (!has_leaf(unit) || in_character(text, i + 1)) continue;
     const std::size_t at = node < units_.size() ? value(units_[node]) : texts_.size();
-    if (at >= texts_.size()) continue;
+    if (at >= texts_.size() || in_character(texts_, at)) continue;
     const std::size_t end = std::min(texts_.find('\0', at), texts_.size());
     best = Match{i + 1, std::string_view(texts_).substr(at, end - at)};
     if (shortest) break;

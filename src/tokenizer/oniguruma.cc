@@ -11,72 +11,14 @@
 #include <pcre2.h>
 
 #include "core/load_error.h"
+#include "tokenizer/character_set.h"
 #include "tokenizer/utf8.h"
 
 namespace spate {
 namespace {
 
-// White_Space of Unicode. PCRE2's own \s under UCP also takes U+180E.
-constexpr std::string_view kSpace =
-    "\\t-\\r "
-    "\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
-constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
 constexpr std::string_view kAnything = "(?s:.)";
 constexpr int kMaxNesting = 100;
-
-/// The inside of a bracket expression, or the complement of one.
-struct CharSet {
-  std::string items{};
-  bool negated = false;
-  bool single = false;  // `items` is one \p{..}, which needs no brackets
-};
-
-std::string bracket(const CharSet& set) {
-  if (set.single) return set.negated ? "\\P" + set.items.substr(2) : set.items;
-  return fmt::format("[{}{}]", set.negated ? "^" : "", set.items);
-}
-
-bool compiles(const std::string& pattern) {
-  int code = 0;
-  PCRE2_SIZE offset = 0;
-  pcre2_code* compiled = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                                       PCRE2_UTF | PCRE2_UCP, &code, &offset, nullptr);
-  pcre2_code_free(compiled);
-  return compiled != nullptr;
-}
-
-/// The names Oniguruma knows besides categories, scripts and binary properties.
-CharSet named_set(std::string_view name) {
-  struct Row {
-    std::string_view name, items;
-    bool single;
-  };
-  static constexpr std::array kRows = {
-      Row{"alnum", "\\p{Alphabetic}\\p{Nd}", false},
-      Row{"alpha", "\\p{Alphabetic}", true},
-      Row{"digit", "\\p{Nd}", true},
-      Row{"space", kSpace, false},
-      Row{"upper", "\\p{Uppercase}", true},
-      Row{"lower", "\\p{Lowercase}", true},
-      Row{"word", kWord, false},
-      Row{"xdigit", "0-9a-fA-F", false},
-      Row{"punct", "\\p{P}$+<=>^`|~", false},
-      Row{"cntrl", "\\p{Cc}", true},
-      Row{"letter", "\\p{L}", true},
-      Row{"mark", "\\p{M}", true},
-      Row{"number", "\\p{N}", true},
-      Row{"punctuation", "\\p{P}", true},
-      Row{"symbol", "\\p{S}", true},
-      Row{"separator", "\\p{Z}", true},
-      Row{"other", "\\p{C}", true},
-      Row{"ascii", "\\x{0}-\\x{7f}", false},
-      Row{"whitespace", kSpace, false},
-  };
-  for (const Row& row : kRows) {
-    if (row.name == name) return {std::string(row.items), false, row.single};
-  }
-  return {};
-}
 
 class Translator {
  public:
@@ -112,9 +54,9 @@ class Translator {
   void group_close();
   void interval();
   void escape();
-  CharSet property(bool negated);
-  bool set_escape(CharSet& set);
-  bool posix_class(CharSet& set);
+  CharacterSet property(bool negated);
+  bool set_escape(CharacterSet& set);
+  bool posix_class(CharacterSet& set);
   std::string code_point_escape();
   std::string bracket_class(int depth);
 
@@ -160,6 +102,7 @@ void Translator::group_open() {
   if (groups_.size() > kMaxNesting) refuse("nests too deeply");
   ++at_;
   out_.push_back('(');
+  if (peek() == '*') refuse("has a ( before a *");  // a verb of PCRE2
   if (peek() != '?') return;
   ++at_;
   if (take("#")) {
@@ -227,9 +170,9 @@ void Translator::escape() {
   atom_ = out_.size();
   ++at_;
   if (at_ >= in_.size()) refuse("ends in a backslash");
-  CharSet set;
+  CharacterSet set;
   if (set_escape(set)) {
-    out_ += bracket(set);
+    out_ += set.text();
     return;
   }
   const char c = peek();
@@ -240,7 +183,7 @@ void Translator::escape() {
   if (c == 'b' || c == 'B') {
     // PCRE2's own boundaries follow its own, narrower \w.
     ++at_;
-    const std::string same = fmt::format("(?<=[{0}])(?=[{0}])|(?<![{0}])(?![{0}])", kWord);
+    const std::string same = fmt::format("(?<=[{0}])(?=[{0}])|(?<![{0}])(?![{0}])", kWordItems);
     out_ += fmt::format("(?{}{})", c == 'b' ? '!' : ':', same);
     return;
   }
@@ -265,16 +208,16 @@ std::string Translator::code_point_escape() {
 }
 
 /// \s \S \w \W \h \H \d \D \p{..} \P{..}; false and nothing consumed for other escapes.
-bool Translator::set_escape(CharSet& set) {
+bool Translator::set_escape(CharacterSet& set) {
   const char c = peek();
   switch (c) {
     case 's':
     case 'S':
-      set = {std::string(kSpace), c == 'S'};
+      set = {std::string(kSpaceItems), c == 'S'};
       break;
     case 'w':
     case 'W':
-      set = {std::string(kWord), c == 'W'};
+      set = {std::string(kWordItems), c == 'W'};
       break;
     case 'h':
     case 'H':
@@ -296,7 +239,7 @@ bool Translator::set_escape(CharSet& set) {
   return true;
 }
 
-CharSet Translator::property(bool negated) {
+CharacterSet Translator::property(bool negated) {
   const std::size_t close = in_.find('}', at_);
   if (peek() != '{' || close == std::string_view::npos) refuse("has a \\p without {name}");
   std::string_view name = in_.substr(at_ + 1, close - at_ - 1);
@@ -305,35 +248,23 @@ CharSet Translator::property(bool negated) {
     negated = !negated;
     name.remove_prefix(1);
   }
-  std::string plain;
-  for (const char c : name) {
-    if (std::isalnum(static_cast<unsigned char>(c)) != 0) {
-      plain.push_back(static_cast<char>(std::tolower(static_cast<unsigned char>(c))));
-    }
-  }
-  CharSet set = named_set(plain);
+  CharacterSet set = find_property(name);
   if (set.items.empty()) {
-    // Since 10.40 a bare script name means Script_Extensions in PCRE2.
-    const std::string script = fmt::format("\\p{{sc:{}}}", plain);
-    const bool is_script = plain.size() > 2 && compiles(script);
-    set = {is_script ? script : fmt::format("\\p{{{}}}", plain), false, true};
-    if (plain.empty() || !compiles(set.items)) {
-      refuse(fmt::format("names the unknown character property '{}'", name));
-    }
+    refuse(fmt::format("names the unknown character property '{}'", name));
   }
   set.negated = negated;
   return set;
 }
 
 /// [:name:] and [:^name:] inside a class.
-bool Translator::posix_class(CharSet& set) {
+bool Translator::posix_class(CharacterSet& set) {
   if (!(peek() == '[' && peek(1) == ':')) return false;
   const std::size_t close = in_.find(":]", at_);
   if (close == std::string_view::npos) return false;
   std::string_view name = in_.substr(at_ + 2, close - at_ - 2);
   const bool negated = !name.empty() && name.front() == '^';
   if (negated) name.remove_prefix(1);
-  set = named_set(name);
+  set = find_named_set(name);
   if (set.items.empty()) refuse(fmt::format("has the unknown class [:{}:]", name));
   set.negated = negated;
   at_ = close + 2;
@@ -345,9 +276,9 @@ struct Operand {
   std::string items{};
   std::vector<std::string> others{};
 
-  void add(const CharSet& set) {
+  void add(const CharacterSet& set) {
     if (set.negated) {
-      others.push_back(bracket(set));
+      others.push_back(set.text());
     } else {
       items += set.items;
     }
@@ -369,7 +300,7 @@ std::string Translator::bracket_class(int depth) {
   for (bool first = true;; first = false) {
     if (at_ >= in_.size()) refuse("has an unclosed [");
     Operand& operand = operands.back();
-    CharSet set;
+    CharacterSet set;
     if (!first && take("]")) break;
     if (take("&&")) {
       operands.emplace_back();

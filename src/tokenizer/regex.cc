@@ -41,9 +41,10 @@ Pattern Pattern::regex(std::string_view expression, std::string_view where) {
   int code = 0;
   PCRE2_SIZE offset = 0;
   Pattern pattern;
-  pattern.code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()),
-                                    translated.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE,
-                                    &code, &offset, nullptr));
+  pattern.code_.reset(pcre2_compile(
+      reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,  // would cut characters
+      &code, &offset, nullptr));
   if (!pattern.code_) {
     std::array<PCRE2_UCHAR, 256> message{};
     pcre2_get_error_message(code, message.data(), message.size());
