@@ -89,6 +89,19 @@ struct ThreadPool::State {
 
   explicit State(int size) : workers(static_cast<std::size_t>(size)) {}
 
+  /// What a worker's thread does until it is called without work.
+  void serve(int index) {
+    Worker& self = workers[static_cast<std::size_t>(index)];
+    const DefaultFloatMode mode;
+    for (std::uint32_t seen = 0;;) {
+      self.asked.wait(seen, idle_spin);
+      seen = self.asked.get();
+      if (self.call == nullptr) return;
+      self.call(self.work, index);
+      self.done.set(seen);
+    }
+  }
+
   std::vector<Worker> workers;  // [0] is the caller and has no thread
   std::chrono::microseconds idle_spin{};
   std::chrono::microseconds meeting_spin{};
@@ -110,16 +123,7 @@ ThreadPool::ThreadPool(const ThreadPoolOptions& options) {
   state_->meeting_spin = std::chrono::microseconds(crowded ? 0 : 50);
   for (int i = 1; i < size_; ++i) {
     State::Worker& worker = state_->workers[static_cast<std::size_t>(i)];
-    worker.thread = std::thread([this, i, &worker] {
-      DefaultFloatMode mode;
-      for (std::uint32_t seen = 0;;) {
-        worker.asked.wait(seen, state_->idle_spin);
-        seen = worker.asked.get();
-        if (worker.call == nullptr) return;
-        worker.call(worker.work, i);
-        worker.done.set(seen);
-      }
-    });
+    worker.thread = std::thread([state = state_.get(), i] { state->serve(i); });
     if (options.pin && !crowded) {
       pin_thread(worker.thread.native_handle(), cores[static_cast<std::size_t>(i)]);
     }
