@@ -8,8 +8,6 @@ namespace {
 // Who was preempted this often comes back only when its longest continuation fits beside those of
 // all that run: under FIFO nobody is preempted more often than this.
 constexpr std::int64_t kMaxOptimism = 2;
-// Weight of the latest answer in the mean length, once there have been as many.
-constexpr std::int64_t kMemory = 32;
 // Blocks that no forecast may use, as a share of the cache.
 constexpr std::int64_t kMarginShare = 64;
 

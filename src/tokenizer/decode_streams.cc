@@ -143,7 +143,7 @@ void StripStream::finish() {
 
 ReplaceStream::ReplaceStream(std::unique_ptr<DecodeStream> next, const Pattern& pattern,
                              const std::string& content)
-    : ChainedStream(std::move(next)), pattern_(pattern), content_(content), search_(pattern) {
+    : ChainedStream(std::move(next)), content_(content), search_(pattern) {
   const std::string_view literal = pattern.literal_text();
   one_character_ = !literal.empty() && utf8_length(literal, 0) == literal.size();
 }

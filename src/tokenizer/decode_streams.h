@@ -109,7 +109,6 @@ class ReplaceStream final : public ChainedStream {
   void replace(std::string_view text);
   void flush();
 
-  const Pattern& pattern_;
   const std::string& content_;
   Pattern::Search search_;
   std::vector<TextSpan> matches_{};

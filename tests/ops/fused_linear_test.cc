@@ -166,7 +166,7 @@ struct Qkv {
   static constexpr std::int64_t kHeads = 5;
   static constexpr std::int64_t kRows = 71;
 
-  Qkv(DType cache, std::int64_t dim) : head_dim(dim), weights(kHeads * dim * kHidden) {
+  Qkv(DType cache, std::int64_t dim) : head_dim(dim) {
     weights = random_floats(kHeads * dim * kHidden, 0.1F, 8);
     matrix = std::make_unique<Matrix>(
         WeightFormat::kF32, DType::kF32, kHidden,
