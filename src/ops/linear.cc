@@ -8,17 +8,18 @@
 namespace spate::ops {
 namespace {
 
+void check_packed_rows(const Rows& x, const Matrix& w) {
+  SPATE_CHECK(*x.packed == row_format_of(w.format()));
+  SPATE_CHECK(!x.norm);
+  const auto kind = static_cast<kernels::cpu::RowKind>(*x.packed);
+  SPATE_CHECK_OP(x.values.dim(1), ==, kernels::cpu::row_bytes(kind, w.k()));
+}
+
 void check_rows(const Rows& x, const Matrix& w) {
   SPATE_CHECK_OP(x.values.rank(), ==, 2);
-  if (x.packed) {
-    SPATE_CHECK(*x.packed == row_format_of(w.format()));
-    SPATE_CHECK(!x.norm);
-    const auto kind = static_cast<kernels::cpu::RowKind>(*x.packed);
-    SPATE_CHECK_OP(x.values.dim(1), ==, kernels::cpu::row_bytes(kind, w.k()));
-  } else {
-    SPATE_CHECK(x.values.dtype() == DType::kF32);
-    SPATE_CHECK_OP(x.values.dim(1), ==, w.k());
-  }
+  if (x.packed) return check_packed_rows(x, w);
+  SPATE_CHECK(x.values.dtype() == DType::kF32);
+  SPATE_CHECK_OP(x.values.dim(1), ==, w.k());
 }
 
 void check_output(Tensor out, const Rows& x, const Matrix& w) {
@@ -54,7 +55,8 @@ Rows gated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix& gat
   check_rows(x, gate_up);
   SPATE_CHECK_OP(gate_up.n_panels() % 2, ==, 0);
   Rows out = packed_rows(arena, x.count(), gate_up.n_columns() / 2, next);
-  cpu::activated_matmul(device, arena, out.values, x, gate_up, activation, true, next);
+  cpu::activated_matmul(device, arena, out.values, x, gate_up,
+                        {.activation = activation, .gated = true, .next = next});
   return out;
 }
 
@@ -62,7 +64,8 @@ Rows activated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix&
                       Activation activation, RowFormat next) {
   check_rows(x, w);
   Rows out = packed_rows(arena, x.count(), w.n_columns(), next);
-  cpu::activated_matmul(device, arena, out.values, x, w, activation, false, next);
+  cpu::activated_matmul(device, arena, out.values, x, w,
+                        {.activation = activation, .gated = false, .next = next});
   return out;
 }
 
@@ -74,11 +77,7 @@ Tensor project_qkv(Device& device, Arena& arena, const Rows& x, const Matrix& w,
   SPATE_CHECK_OP(kv.layer.kv_heads, ==, params.kv_heads);
   SPATE_CHECK_OP(kv.layer.head_dim, ==, params.head_dim);
   SPATE_CHECK_OP(params.rope.rotary_dim, <=, params.head_dim);
-  const bool wide = kv.layer.dtype == DType::kF32 || kv.layer.dtype == DType::kF16;
-  const Tensor queries = arena.allocate(wide ? DType::kF32 : DType::kBF16,
-                                        {x.count(), params.query_heads, params.head_dim});
-  cpu::project_qkv(device, arena, queries, x, w, params, kv);
-  return queries;
+  return cpu::project_qkv(device, arena, x, w, params, kv);
 }
 
 void embed(Device& device, Tensor out, Tensor table, std::span<const TokenId> ids) {

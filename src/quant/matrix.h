@@ -39,6 +39,10 @@ class Matrix {
   /// Borrows `sources` (dtype `stored`, k columns each row) for its whole life.
   Matrix(WeightFormat format, DType stored, std::int64_t k, std::vector<PanelSource> sources);
   Matrix(Matrix&&) noexcept;
+  Matrix& operator=(Matrix&&) = delete;
+  Matrix(const Matrix&) = delete;
+  Matrix& operator=(const Matrix&) = delete;
+  ~Matrix() = default;
 
   WeightFormat format() const { return format_; }
   DType stored() const { return stored_; }

@@ -65,10 +65,11 @@ void PanelLoop::plan_blocks() {
   n_blocks_ = (n_rows_ + block_rows_ - 1) / block_rows_;
 }
 
-/// Workers join when there is work for them: a dispatch costs a fraction of a microsecond.
+/// Workers join when there is work for them: a dispatch costs up to half a microsecond, and small
+/// matrices come from the cache. The thresholds are coarse on purpose; bits do not depend on them.
 void PanelLoop::plan_workers() {
-  constexpr double kWorthAWorkerNs = 1500;
-  constexpr double kBytesPerNs = 15;  // what one core reads
+  constexpr double kWorthAWorkerNs = 4000;
+  constexpr double kBytesPerNs = 60;  // what one core reads from its L2 cache
   constexpr double kMacsPerNs = 150;  // what one core multiplies
   const auto bytes = static_cast<double>(w_.packed_bytes());
   const double macs = static_cast<double>(n_rows_) * static_cast<double>(w_.n_columns() * w_.k());

@@ -37,22 +37,23 @@ class PanelLoop {
     if (n_rows_ == 0) return;
     const std::int64_t mark = arena.mark();
     allocate_scratch(arena);
-    device_.pool().run(
-        [&](int worker) {
-          const std::byte* rows = prepare_rows(worker);
-          const std::int64_t n_items = n_blocks_ * n_groups_;
-          for (std::int64_t i = device_.pool().take(chunk_); i < n_items;
-               i = device_.pool().take(chunk_)) {
-            for (std::int64_t j = i; j < std::min(n_items, i + chunk_); ++j) {
-              finish(multiply(worker, rows, j));
-            }
-          }
-        },
-        active_);
+    device_.pool().run([&](int worker) { work(worker, finish); }, active_);
     arena.reset(mark);
   }
 
  private:
+  /// One worker's part.
+  template <class Finish>
+  void work(int worker, Finish& finish) {
+    const std::byte* rows = prepare_rows(worker);
+    const std::int64_t n_items = n_blocks_ * n_groups_;
+    for (std::int64_t i = device_.pool().take(chunk_); i < n_items;
+         i = device_.pool().take(chunk_)) {
+      const std::int64_t end = std::min(n_items, i + chunk_);
+      for (std::int64_t j = i; j < end; ++j) finish(multiply(worker, rows, j));
+    }
+  }
+
   void plan_blocks();
   void plan_workers();
   void allocate_scratch(Arena& arena);

@@ -11,12 +11,12 @@
 namespace spate::kernels::cpu {
 
 struct PackPanelArgs {
-  const std::uint8_t* rows;  // n_rows rows of k contiguous elements
-  Element element;
-  std::int64_t n_rows;  // at most 32; missing columns become zero
-  std::int64_t k;
-  PanelFormat format;
-  std::uint8_t* panel;  // panel_bytes(format, k), 64-byte aligned
+  const std::uint8_t* rows = nullptr;  // n_rows rows of k contiguous elements
+  Element element{};
+  std::int64_t n_rows = 0;  // at most 32; missing columns become zero
+  std::int64_t k = 0;
+  PanelFormat format{};
+  std::uint8_t* panel = nullptr;  // panel_bytes(format, k), 64-byte aligned
 };
 
 enum class NormKind : std::uint8_t { kNone, kRms, kLayer };
@@ -29,22 +29,22 @@ struct NormArgs {
 
 /// One row from f32 to what a panel's format multiplies.
 struct PackRowArgs {
-  const float* values;  // f32 [k]
-  std::int64_t k;
-  NormArgs norm;
-  RowKind kind;
-  std::uint8_t* row;  // row_bytes(kind, k)
+  const float* values = nullptr;  // f32 [k]
+  std::int64_t k = 0;
+  NormArgs norm{};
+  RowKind kind{};
+  std::uint8_t* row = nullptr;  // row_bytes(kind, k)
 };
 
 /// sums[r][c] = sum over k of row r times column c of one panel.
 struct MultiplyArgs {
-  const std::uint8_t* panel;  // 64-byte aligned
-  const std::uint8_t* rows;   // packed rows, `row_stride` bytes apart
-  std::int64_t row_stride;
-  std::int64_t n_rows;
-  std::int64_t k;
-  float* sums;
-  std::int64_t sum_stride;  // in floats
+  const std::uint8_t* panel = nullptr;  // 64-byte aligned
+  const std::uint8_t* rows = nullptr;   // packed rows, `row_stride` bytes apart
+  std::int64_t row_stride = 0;
+  std::int64_t n_rows = 0;
+  std::int64_t k = 0;
+  float* sums = nullptr;
+  std::int64_t sum_stride = 0;  // in floats
 };
 
 /// The order is that of spate::ops::Activation.
@@ -52,28 +52,28 @@ enum class ActivationKind : std::uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kQuic
 
 /// out[r][c] = sums[r][c] + bias[c], or is increased by it.
 struct StoreArgs {
-  const float* sums;
-  std::int64_t sum_stride;
-  std::int64_t n_rows;
-  const float* bias;  // [n_columns] or null
-  float* out;
-  std::int64_t out_stride;
-  std::int64_t n_columns;  // at most 32; the rest is padding
-  bool add;
+  const float* sums = nullptr;
+  std::int64_t sum_stride = 0;
+  std::int64_t n_rows = 0;
+  const float* bias = nullptr;  // [n_columns] or null
+  float* out = nullptr;
+  std::int64_t out_stride = 0;
+  std::int64_t n_columns = 0;  // at most 32; the rest is padding
+  bool add = false;
 };
 
 /// One group of the next matrix's rows: act(sums + bias), times the second panel when gated.
 struct ActivateArgs {
-  const float* sums;  // [rows][32], or [rows][64] when gated: gate, then up
-  std::int64_t sum_stride;
-  std::int64_t n_rows;
-  const float* bias;  // [32] or [64], or null
-  ActivationKind kind;
-  bool gated;
-  RowKind next;
-  std::uint8_t* rows;
-  std::int64_t row_stride;
-  std::int64_t group;
+  const float* sums = nullptr;  // [rows][32], or [rows][64] when gated: gate, then up
+  std::int64_t sum_stride = 0;
+  std::int64_t n_rows = 0;
+  const float* bias = nullptr;  // [32] or [64], or null
+  ActivationKind kind{};
+  bool gated = false;
+  RowKind next{};
+  std::uint8_t* rows = nullptr;
+  std::int64_t row_stride = 0;
+  std::int64_t group = 0;
 };
 
 enum class HeadRole : std::uint8_t { kQuery, kKey, kValue };
@@ -86,20 +86,20 @@ struct RowPlace {
 };
 
 struct HeadArgs {
-  HeadRole role;
-  float* sums;  // [rows][head_dim and padding]; changed
-  std::int64_t sum_stride;
-  std::int64_t n_rows;
-  const RowPlace* places;  // [n_rows]
-  const float* bias;       // [head_dim] or null
-  NormArgs norm;
-  std::int64_t rotary;
-  float query_scale;
-  bool bf16_queries;
-  std::byte* queries;  // of the first row and this head
-  std::int64_t query_stride;
-  KvLayout kv;
-  std::int64_t kv_offset;  // of this head in a block
+  HeadRole role{};
+  float* sums = nullptr;  // [rows][head_dim and padding]; changed
+  std::int64_t sum_stride = 0;
+  std::int64_t n_rows = 0;
+  const RowPlace* places = nullptr;  // [n_rows]
+  const float* bias = nullptr;       // [head_dim] or null
+  NormArgs norm{};
+  std::int64_t rotary = 0;
+  float query_scale = 0.0F;
+  bool bf16_queries = false;
+  std::byte* queries = nullptr;  // of the first row and this head
+  std::int64_t query_stride = 0;
+  KvLayout kv{};
+  std::int64_t kv_offset = 0;  // of this head in a block
 };
 
 }  // namespace spate::kernels::cpu
