@@ -22,6 +22,14 @@ int first_sibling(int cpu) {
   return file >> first ? first : cpu;
 }
 
+/// Whether `cpu` is the one that its core is used through: a sibling outside the mask does not
+/// count.
+bool stands_for_core(int cpu, const cpu_set_t& mask) {
+  if (!CPU_ISSET(cpu, &mask)) return false;
+  const int first = first_sibling(cpu);
+  return first == cpu || !CPU_ISSET(first, &mask);
+}
+
 /// cgroup v2: "max 100000" or "200000 100000" (quota and period in microseconds).
 std::optional<double> quota_of_v2(const std::string& folder) {
   std::ifstream file(folder + "/cpu.max");
@@ -63,13 +71,9 @@ std::vector<int> usable_core_ids() {
   std::vector<int> cores;
   cpu_set_t mask;
   CPU_ZERO(&mask);
-  if (sched_getaffinity(0, sizeof mask, &mask) == 0) {
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-      if (!CPU_ISSET(cpu, &mask)) continue;
-      const int first = first_sibling(cpu);
-      // A sibling outside the mask does not count: then this one stands for the core.
-      if (first == cpu || !CPU_ISSET(first, &mask)) cores.push_back(cpu);
-    }
+  const bool known = sched_getaffinity(0, sizeof mask, &mask) == 0;
+  for (int cpu = 0; known && cpu < CPU_SETSIZE; ++cpu) {
+    if (stands_for_core(cpu, mask)) cores.push_back(cpu);
   }
   if (cores.empty()) cores.push_back(0);
   const double quota = cgroup_quota();
