@@ -63,7 +63,7 @@ std::optional<Charsmap::Match> Charsmap::find(std::string_view text, bool shorte
     const std::size_t at = node < units_.size() ? value(units_[node]) : texts_.size();
     if (at >= texts_.size() || in_character(texts_, at)) continue;
     const std::size_t end = std::min(texts_.find('\0', at), texts_.size());
-    best = Match{i + 1, std::string_view(texts_).substr(at, end - at)};
+    best = Match{i + 1, {texts_.data() + at, end - at}};
     if (shortest) break;
   }
   return best;

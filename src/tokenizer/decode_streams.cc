@@ -22,12 +22,12 @@ std::optional<char> parse_byte_token(std::string_view token) {
 std::string_view Utf8Assembler::push(std::string_view bytes) {
   pending_ += bytes;
   text_.clear();
+  const std::string_view pending = pending_;
   std::size_t at = 0;
-  while (at < pending_.size()) {
-    const Utf8Scan scan = scan_utf8(pending_, at);
+  while (at < pending.size()) {
+    const Utf8Scan scan = scan_utf8(pending, at);
     if (scan.incomplete) break;
-    text_ +=
-        scan.valid ? std::string_view(pending_).substr(at, scan.length) : kReplacementCharacter;
+    text_ += scan.valid ? pending.substr(at, scan.length) : kReplacementCharacter;
     at += scan.length;
   }
   pending_.erase(0, at);
@@ -78,7 +78,8 @@ void ByteFallbackStream::flush_valid_part() {
     if (!scan.valid) return flush();
     valid += scan.length;
   }
-  next().push(std::string_view(run_).substr(0, valid), true);
+  const std::string_view run = run_;
+  next().push(run.substr(0, valid), true);
   run_.erase(0, valid);
 }
 
@@ -294,12 +295,13 @@ void SentencePieceStream::emit(std::string_view text) {
 
 /// A byte that is not part of a character becomes U+FFFD; those after it are looked at again.
 void SentencePieceStream::flush_bytes(bool final) {
+  const std::string_view bytes = bytes_;
   std::string out;
   std::size_t at = 0;
-  while (at < bytes_.size()) {
-    const Utf8Scan scan = scan_utf8(bytes_, at);
+  while (at < bytes.size()) {
+    const Utf8Scan scan = scan_utf8(bytes, at);
     if (scan.incomplete && !final) break;
-    out += scan.valid ? std::string_view(bytes_).substr(at, scan.length) : kReplacementCharacter;
+    out += scan.valid ? bytes.substr(at, scan.length) : kReplacementCharacter;
     at += scan.valid ? scan.length : 1;
   }
   bytes_.erase(0, at);

@@ -130,7 +130,7 @@ class Precompiled final : public Normalizer {
     out.reserve(text.size());
     for (std::size_t at = 0; at < text.size();) {
       const std::size_t end = grapheme_end(text, at);
-      replace_grapheme(std::string_view(text).substr(at, end - at), out);
+      replace_grapheme({text.data() + at, end - at}, out);
       at = end;
     }
     text = std::move(out);

@@ -20,6 +20,27 @@ namespace {
 constexpr std::string_view kAnything = "(?s:.)";
 constexpr int kMaxNesting = 100;
 
+/// One operand of && inside a class: plain items, and sets that only work as alternatives.
+struct Operand {
+  std::string items{};
+  std::vector<std::string> others{};
+
+  void add(const CharacterSet& set) {
+    if (set.negated) {
+      others.push_back(set.text());
+    } else {
+      items += set.items;
+    }
+  }
+  std::string text() const {
+    if (others.empty()) return fmt::format("[{}]", items);
+    if (items.empty() && others.size() == 1) return others[0];
+    std::string joined = items.empty() ? "" : fmt::format("[{}]|", items);
+    for (std::size_t i = 0; i < others.size(); ++i) joined += (i > 0 ? "|" : "") + others[i];
+    return fmt::format("(?:{})", joined);
+  }
+};
+
 class Translator {
  public:
   Translator(std::string_view pattern, std::string_view where) : in_(pattern), where_(where) {}
@@ -59,6 +80,7 @@ class Translator {
   bool posix_class(CharacterSet& set);
   std::string code_point_escape();
   std::string bracket_class(int depth);
+  void class_item(Operand& operand, int depth);
 
   std::string_view in_;
   std::string_view where_;
@@ -271,59 +293,44 @@ bool Translator::posix_class(CharacterSet& set) {
   return true;
 }
 
-/// One operand of && inside a class: plain items, and sets that only work as alternatives.
-struct Operand {
-  std::string items{};
-  std::vector<std::string> others{};
-
-  void add(const CharacterSet& set) {
-    if (set.negated) {
-      others.push_back(set.text());
-    } else {
-      items += set.items;
-    }
+/// One element of a class: a nested class, a set, an escape or a character.
+void Translator::class_item(Operand& operand, int depth) {
+  CharacterSet set;
+  if (posix_class(set)) return operand.add(set);
+  if (take("[")) {
+    operand.others.push_back(bracket_class(depth + 1));
+    return;
   }
-  std::string text() const {
-    if (others.empty()) return fmt::format("[{}]", items);
-    if (items.empty() && others.size() == 1) return others[0];
-    std::string joined = items.empty() ? "" : fmt::format("[{}]|", items);
-    for (std::size_t i = 0; i < others.size(); ++i) joined += (i > 0 ? "|" : "") + others[i];
-    return fmt::format("(?:{})", joined);
+  if (take("]")) {  // only reached as the first element, where it stands for itself
+    operand.items += "\\]";
+    return;
   }
-};
+  if (!take("\\")) {
+    operand.items += take_char();
+    return;
+  }
+  if (at_ >= in_.size()) refuse("ends in a backslash");
+  if (set_escape(set)) return operand.add(set);
+  const char c = peek();
+  if (c == 'u' || c == 'x' || c == 'v') {
+    operand.items += code_point_escape();
+  } else {
+    operand.items += '\\';
+    operand.items += take_char();
+  }
+}
 
 /// What follows a '[', up to its ']', as a pattern that matches one character.
 std::string Translator::bracket_class(int depth) {
   if (depth > kMaxNesting) refuse("nests too deeply");
   const bool negated = take("^");
   std::vector<Operand> operands(1);
-  for (bool first = true;; first = false) {
+  for (bool first = true; first || !take("]"); first = false) {
     if (at_ >= in_.size()) refuse("has an unclosed [");
-    Operand& operand = operands.back();
-    CharacterSet set;
-    if (!first && take("]")) break;
     if (take("&&")) {
       operands.emplace_back();
-    } else if (posix_class(set)) {
-      operand.add(set);
-    } else if (take("[")) {
-      operand.others.push_back(bracket_class(depth + 1));
-    } else if (peek() == '\\') {
-      ++at_;
-      if (at_ >= in_.size()) refuse("ends in a backslash");
-      const char c = peek();
-      if (set_escape(set)) {
-        operand.add(set);
-      } else if (c == 'u' || c == 'x' || c == 'v') {
-        operand.items += code_point_escape();
-      } else {
-        operand.items += '\\';
-        operand.items += take_char();
-      }
     } else {
-      const std::string_view c = take_char();
-      if (c == "]" || c == "[") operand.items += '\\';
-      operand.items += c;
+      class_item(operands.back(), depth);
     }
   }
   if (operands.size() == 1 && operands[0].others.empty()) {

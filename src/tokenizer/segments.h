@@ -48,7 +48,7 @@ class Segments {
     }
     std::size_t begin = 0;
     for (std::size_t i = 0; i < items_.size(); ++i) {
-      items_[i].text = std::string_view(buffer).substr(begin, ends[i] - begin);
+      items_[i].text = std::string_view(buffer.data() + begin, ends[i] - begin);
       begin = ends[i];
     }
   }

@@ -19,9 +19,10 @@ SentencePieceBpe::SentencePieceBpe(Vocab vocab, SentencePieceModel model)
     if (piece.type == PieceType::kUserDefined) keys.emplace_back(piece.text, 0);
     if (!piece.matches_text()) continue;
     longest_ = std::max(longest_, piece.text.size());
+    const std::string_view text = piece.text;
     std::size_t at = 0;
-    while (std::string_view(piece.text).substr(at).starts_with(kMetaSpace)) at += kMetaSpace.size();
-    if (piece.text.find(kMetaSpace, at) != std::string::npos) split_at_meta_ = false;
+    while (text.substr(at).starts_with(kMetaSpace)) at += kMetaSpace.size();
+    if (text.find(kMetaSpace, at) != std::string_view::npos) split_at_meta_ = false;
   }
   user_defined_ = ByteTrie(std::move(keys));
   for (int byte = 0; model_.byte_fallback && byte < 256; ++byte) {

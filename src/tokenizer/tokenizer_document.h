@@ -13,8 +13,9 @@
 
 namespace spate {
 
-struct TokenizerDocument {
-  Json root{};  // without model/vocab and model/merges
+// nlohmann::json's move is noexcept and yet calls what may throw.
+struct TokenizerDocument {  // NOLINT(bugprone-exception-escape)
+  Json root{};              // without model/vocab and model/merges
   bool has_vocab = false;
   Vocab vocab{};                 // of an object {token: id}
   std::vector<double> scores{};  // of a list [[token, score], ...]; the id is the index

@@ -37,7 +37,7 @@ class Vocab {
     TokenId id = 0;
   };
   std::string_view text(const Entry& entry) const {
-    return std::string_view(arena_).substr(entry.begin, entry.length);
+    return {arena_.data() + entry.begin, entry.length};
   }
   std::size_t slot_of(std::string_view token) const;
   void rehash(std::size_t slots);
