@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
   add_chat(program, exit_code);
   add_batch(program, exit_code);
   add_score(program, exit_code);
+  add_bench(program, exit_code);
   add_inspect(program, exit_code);
   add_tokenize(program, exit_code);
   add_doctor(program, exit_code);

@@ -14,6 +14,8 @@
 
 namespace spate {
 
+class Profile;  // src/device/profile.h
+
 /// How to load and run a model. Defaults serve a laptop; every field has a command-line option of
 /// the same name.
 struct EngineOptions {
@@ -58,6 +60,7 @@ struct ModelInfo {
 struct EngineStats {
   std::int64_t steps = 0, prompt_tokens = 0, generated_tokens = 0, preemptions = 0;
   std::int64_t running = 0, waiting = 0, kv_blocks_used = 0, kv_blocks = 0;
+  bool packed = false;  // the weights lie as kernels like them best; steps get no faster
 };
 
 /// A message of a conversation: roles are "system", "user", "assistant".
@@ -102,6 +105,8 @@ class Engine {
   bool step();
   /// Steps until every request is done.
   void run_until_idle();
+  /// Adds the time of every operator of later steps to `profile`; null: no longer. Borrowed.
+  void set_profile(Profile* profile);
   /// Submits one request, runs the engine until it is done and returns its result.
   Result<RequestResult> complete(Request request);
 

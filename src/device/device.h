@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "device/profile.h"
 #include "device/thread_pool.h"
 #include "spate/result.h"
 
@@ -42,12 +43,17 @@ class Device {
   bool amx() const { return amx_; }
   ThreadPool& pool() { return *pool_; }
 
+  /// Where operators report their time; null, as it is at first: nowhere.
+  Profile* profile() const { return profile_; }
+  void set_profile(Profile* profile) { profile_ = profile; }
+
  private:
   Device() = default;
   DeviceKind kind_ = DeviceKind::kCpu;
   CpuIsa isa_ = CpuIsa::kGeneric;
   bool amx_ = false;
   std::unique_ptr<ThreadPool> pool_;
+  Profile* profile_ = nullptr;
 };
 
 }  // namespace spate

@@ -79,6 +79,7 @@ Result<std::vector<TokenId>> Engine::tokenize_chat_json(std::string_view convers
 Result<RequestId> Engine::submit(Request request) { return impl_->submit(std::move(request)); }
 void Engine::cancel(RequestId id) { impl_->cancel(id); }
 bool Engine::step() { return impl_->step(); }
+void Engine::set_profile(Profile* profile) { impl_->set_profile(profile); }
 
 void Engine::run_until_idle() {
   while (step()) {

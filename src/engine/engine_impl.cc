@@ -232,6 +232,7 @@ EngineStats Engine::Impl::stats() const {
   s.preemptions = scheduler.n_preemptions;
   s.kv_blocks = allocator_->capacity_blocks();
   s.kv_blocks_used = s.kv_blocks - allocator_->free_blocks();
+  s.packed = packed_;
   return s;
 }
 

@@ -29,6 +29,7 @@ class Engine::Impl {
   void cancel(RequestId id) { mailbox_.post(CancelOrder{id}); }
   bool step();
   EngineStats stats() const;
+  void set_profile(Profile* profile) { device_->set_profile(profile); }
 
   // const after creation
   EngineOptions options;

@@ -1,5 +1,6 @@
 #include "ops/attention.h"
 
+#include <algorithm>
 #include <atomic>
 
 #include "core/check.h"
@@ -119,6 +120,28 @@ Rows result_rows(Arena& arena, std::int64_t n_rows, std::int64_t k, std::int64_t
           .packed = next};
 }
 
+/// Keys and values that the rows see, once per sequence and kv head; the scores and the weighted
+/// sum of each (row, key) pair.
+OpCost cost_of(const Call& call) {
+  const std::int64_t window = call.params.window.value_or(0);
+  std::int64_t pairs = 0;
+  std::int64_t blocks = 0;
+  for (const SequenceRows& s : call.sequences) {
+    const std::int64_t end = s.first_position + s.n_rows;
+    for (std::int64_t position = s.first_position; position < end; ++position) {
+      pairs += window > 0 ? std::min(window, position + 1) : position + 1;
+    }
+    const std::int64_t seen = window > 0 ? std::min(end, window + s.n_rows) : end;
+    blocks += (seen + kKvBlockTokens - 1) / kKvBlockTokens;
+  }
+  const KvLayer& layer = call.layer;
+  const bool narrow = call.queries.dtype() == DType::kBF16;
+  return {.name = "attention",
+          .arithmetic = narrow ? Arithmetic::kBF16 : Arithmetic::kF32,
+          .operations = 4.0 * static_cast<double>(pairs * call.params.query_heads * layer.head_dim),
+          .n_bytes = static_cast<double>(blocks * layer.kv_heads * layer.head_bytes)};
+}
+
 }  // namespace
 
 // The parameters are the operator's equation.
@@ -129,6 +152,7 @@ Rows attention(Device& device, Arena& arena,  // NOLINT(readability-function-siz
       result_rows(arena, queries.dim(0), params.query_heads * layer.head_dim, layer.head_dim, next);
   const Call call{queries, out, layer, sequences, params, kernels_for(device.isa(), layer.dtype)};
   check(call);
+  const OpTimer timer(device.profile(), [&] { return cost_of(call); });
 
   const std::int64_t mark = arena.mark();
   const cpu::AttentionShape shape{.layout = cpu::kv_layout(layer),

@@ -29,6 +29,20 @@ void check_output(Tensor out, const Rows& x, const Matrix& w) {
   SPATE_CHECK_OP(out.dim(1), <=, w.n_columns());
 }
 
+OpCost cost_of(std::string_view name, const Rows& x, const Matrix& w) {
+  const std::int64_t k = w.k();
+  const std::int64_t n = w.n_columns();
+  const RowFormat rows = row_format_of(w.format());
+  return {.name = name,
+          .k = k,
+          .n = n,
+          .arithmetic = rows == RowFormat::kInt8   ? Arithmetic::kInt8
+                        : rows == RowFormat::kBF16 ? Arithmetic::kBF16
+                                                   : Arithmetic::kF32,
+          .operations = 2.0 * static_cast<double>(x.count() * k * n),
+          .n_bytes = static_cast<double>(w.packed_bytes())};
+}
+
 /// Rows for a matrix with `k` inputs.
 Rows packed_rows(Arena& arena, std::int64_t n_rows, std::int64_t k, RowFormat format) {
   const auto kind = static_cast<kernels::cpu::RowKind>(format);
@@ -41,12 +55,14 @@ Rows packed_rows(Arena& arena, std::int64_t n_rows, std::int64_t k, RowFormat fo
 void matmul(Device& device, Arena& arena, Tensor out, const Rows& x, const Matrix& w) {
   check_rows(x, w);
   check_output(out, x, w);
+  const OpTimer timer(device.profile(), [&] { return cost_of("matmul", x, w); });
   cpu::matmul(device, arena, out, x, w, cpu::StoreMode::kWrite);
 }
 
 void matmul_add(Device& device, Arena& arena, Tensor residual, const Rows& x, const Matrix& w) {
   check_rows(x, w);
   check_output(residual, x, w);
+  const OpTimer timer(device.profile(), [&] { return cost_of("matmul_add", x, w); });
   cpu::matmul(device, arena, residual, x, w, cpu::StoreMode::kAdd);
 }
 
@@ -54,6 +70,7 @@ Rows gated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix& gat
                   Activation activation, RowFormat next) {
   check_rows(x, gate_up);
   SPATE_CHECK_OP(gate_up.n_panels() % 2, ==, 0);
+  const OpTimer timer(device.profile(), [&] { return cost_of("gated_matmul", x, gate_up); });
   Rows out = packed_rows(arena, x.count(), gate_up.n_columns() / 2, next);
   cpu::activated_matmul(device, arena, out.values, x, gate_up,
                         {.activation = activation, .gated = true, .next = next});
@@ -63,6 +80,7 @@ Rows gated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix& gat
 Rows activated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix& w,
                       Activation activation, RowFormat next) {
   check_rows(x, w);
+  const OpTimer timer(device.profile(), [&] { return cost_of("activated_matmul", x, w); });
   Rows out = packed_rows(arena, x.count(), w.n_columns(), next);
   cpu::activated_matmul(device, arena, out.values, x, w,
                         {.activation = activation, .gated = false, .next = next});
@@ -77,6 +95,7 @@ Tensor project_qkv(Device& device, Arena& arena, const Rows& x, const Matrix& w,
   SPATE_CHECK_OP(kv.layer.kv_heads, ==, params.kv_heads);
   SPATE_CHECK_OP(kv.layer.head_dim, ==, params.head_dim);
   SPATE_CHECK_OP(params.rope.rotary_dim, <=, params.head_dim);
+  const OpTimer timer(device.profile(), [&] { return cost_of("project_qkv", x, w); });
   return cpu::project_qkv(device, arena, x, w, params, kv);
 }
 
@@ -84,6 +103,10 @@ void embed(Device& device, Tensor out, Tensor table, std::span<const TokenId> id
   SPATE_CHECK(out.dtype() == DType::kF32);
   SPATE_CHECK_OP(out.dim(0), ==, static_cast<std::int64_t>(ids.size()));
   SPATE_CHECK_OP(out.dim(1), ==, table.dim(1));
+  const OpTimer timer(device.profile(), [&] {
+    const std::int64_t n_bytes = out.count() * size_of(table.dtype());
+    return OpCost{.name = "embed", .n_bytes = static_cast<double>(n_bytes)};
+  });
   cpu::embed(device, out, table, ids);
 }
 

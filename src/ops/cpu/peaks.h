@@ -11,6 +11,7 @@ namespace spate::ops::cpu {
 struct PeakKernels {
   double (*int8_rounds)(std::int64_t n);  // return operations done
   double (*bf16_rounds)(std::int64_t n);
+  double (*f32_rounds)(std::int64_t n);
   void (*read_bytes)(const std::uint8_t* p, std::int64_t n_bytes);
 };
 

@@ -51,6 +51,23 @@ static inline double bf16_rounds(std::int64_t n) {
   return static_cast<double>(n) * 2 * kPeakChains * 64;
 }
 
+/// The same with fused multiply-adds of float.
+static inline double f32_rounds(std::int64_t n) {
+  F32x16 sums[kPeakChains];
+  for (F32x16& s : sums) s = set1_f32(0.0F);
+  I32x16 x = set1_i32(0x3f800000);
+  for (std::int64_t i = 0; i < n; ++i) {
+    opaque(x);
+    SPATE_UNROLL
+    for (int c = 0; c < kPeakChains; ++c) sums[c] = fma(as_f32(x), as_f32(x), sums[c]);
+  }
+  for (F32x16& s : sums) {
+    I32x16 bits = as_i32(s);
+    opaque(bits);
+  }
+  return static_cast<double>(n) * kPeakChains * 32;
+}
+
 /// Reads n_bytes (a multiple of 256) and does nothing with them.
 static inline void read_bytes(const std::uint8_t* p, std::int64_t n_bytes) {
   I32x16 all[4] = {set1_i32(0), set1_i32(0), set1_i32(0), set1_i32(0)};

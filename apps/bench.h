@@ -1,0 +1,49 @@
+// What the four benchmarks share: options, how figures are printed, the JSON and HTML output.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "apps/options.h"
+#include "bench/report.h"
+#include "bench/statistics.h"
+#include "core/json.h"
+#include "device/device.h"
+
+namespace spate::apps {
+
+struct BenchOptions {
+  EngineOptions engine;
+  std::int64_t repeat = 3;
+  bool json = false;
+  std::string report;  // path of the HTML page; empty: none
+};
+
+void add_bench_options(CLI::App& command, BenchOptions& options);
+
+/// Each adds its subcommand to `bench`.
+void add_bench_throughput(CLI::App& bench, int& exit_code);
+void add_bench_latency(CLI::App& bench, int& exit_code);
+void add_bench_kernels(CLI::App& bench, int& exit_code);
+void add_bench_roofline(CLI::App& bench, int& exit_code);
+
+/// Workers like the engine's, for what runs beside it: one of the two sleeps. After open_engine,
+/// which checks the options.
+std::unique_ptr<Device> bench_device(const EngineOptions& options);
+
+/// "12.3", three digits that count or more.
+std::string figure(double value);
+/// A row of a table: name, median, min, max.
+std::vector<std::string> summary_row(const std::string& name, const bench::Summary& s);
+Json summary_json(const bench::Summary& s);
+
+/// What was run on what: for the JSON and the page.
+Json setup_json(const BenchOptions& options, const ModelInfo& info);
+
+/// Prints the tables, or the JSON when asked for; writes the page when asked for.
+int publish(const BenchOptions& options, const Json& json, bench::Report report);
+
+}  // namespace spate::apps

@@ -1,0 +1,98 @@
+#include "bench/ceilings.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <thread>
+
+#include "bench/statistics.h"
+#include "ops/cpu/peaks.h"
+
+namespace spate::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::int64_t kReadBytes = std::int64_t{384} << 20;  // more than any cache here holds
+constexpr std::int64_t kRounds = 20000;                       // about a millisecond
+constexpr std::chrono::milliseconds kRest{50};
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+}  // namespace
+
+double Ceilings::operations(Arithmetic a) const {
+  switch (a) {
+    case Arithmetic::kInt8:
+      return int8_operations;
+    case Arithmetic::kBF16:
+      return bf16_operations;
+    default:
+      return f32_operations;
+  }
+}
+
+double Ceilings::seconds(const OpCost& cost) const {
+  return std::max(cost.n_bytes / read_bytes, cost.operations / operations(cost.arithmetic));
+}
+
+Result<CeilingMeter> CeilingMeter::create(Device& device, double burst_seconds) {
+  Result<Buffer> buffer = Buffer::reserve_host(kReadBytes);
+  if (!buffer) return buffer.error();
+  std::memset(buffer->data(), 1, static_cast<std::size_t>(kReadBytes));
+  return CeilingMeter(device, burst_seconds, std::move(*buffer));
+}
+
+CeilingMeter::CeilingMeter(Device& device, double burst_seconds, Buffer buffer)
+    : device_(&device), burst_seconds_(burst_seconds), buffer_(std::move(buffer)) {}
+
+double CeilingMeter::operations_in_burst(double (*rounds)(std::int64_t)) {
+  std::this_thread::sleep_for(kRest);
+  std::vector<double> done(static_cast<std::size_t>(device_->pool().size()));
+  const Clock::time_point begin = Clock::now();
+  device_->pool().run([&](int worker) {
+    double& sum = done[static_cast<std::size_t>(worker)];
+    while (seconds_since(begin) < burst_seconds_) sum += rounds(kRounds);
+  });
+  const double seconds = seconds_since(begin);
+  double sum = 0.0;
+  for (const double d : done) sum += d;
+  return sum / seconds;
+}
+
+double CeilingMeter::bytes_in_burst() {
+  std::this_thread::sleep_for(kRest);
+  constexpr std::int64_t kPiece = 256 << 10;
+  const ops::cpu::PeakKernels kernels = ops::cpu::peak_kernels(device_->isa());
+  const auto* memory = reinterpret_cast<const std::uint8_t*>(buffer_.data());
+  std::int64_t passes = 0;
+  const Clock::time_point begin = Clock::now();
+  for (; passes < 2 || seconds_since(begin) < burst_seconds_; ++passes) {
+    device_->pool().run([&](int) {
+      for (std::int64_t i = device_->pool().take(kPiece); i < kReadBytes;
+           i = device_->pool().take(kPiece)) {
+        kernels.read_bytes(memory + i, kPiece);
+      }
+    });
+  }
+  return static_cast<double>(passes * kReadBytes) / seconds_since(begin);
+}
+
+void CeilingMeter::sample() {
+  const ops::cpu::PeakKernels kernels = ops::cpu::peak_kernels(device_->isa());
+  read_.push_back(bytes_in_burst());
+  int8_.push_back(operations_in_burst(kernels.int8_rounds));
+  bf16_.push_back(operations_in_burst(kernels.bf16_rounds));
+  f32_.push_back(operations_in_burst(kernels.f32_rounds));
+}
+
+Ceilings CeilingMeter::ceilings() const {
+  return {.read_bytes = summarize(read_).median,
+          .int8_operations = summarize(int8_).median,
+          .bf16_operations = summarize(bf16_).median,
+          .f32_operations = summarize(f32_).median};
+}
+
+}  // namespace spate::bench
