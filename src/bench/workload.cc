@@ -153,11 +153,13 @@ Result<PrefillRun> run_prefill(Engine& engine, const PrefillShape& shape, Profil
   };
   const Result<RequestId> id = engine.submit(std::move(request));
   if (!id) return id.error();
-  for (std::int64_t computed = 0; !done; computed += shape.step_tokens) {
+  std::int64_t computed = 0;
+  while (!done) {
     const bool counts = computed >= shape.depth;
     engine.set_profile(counts ? profile : nullptr);
     const double seconds = timed_step(engine);
     if (counts) run.seconds += seconds;
+    computed += shape.step_tokens;
   }
   engine.set_profile(nullptr);
   return run;

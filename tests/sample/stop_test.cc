@@ -86,7 +86,7 @@ TEST(StopMatcher, DoesNotDependOnHowTheTextIsCut) {
                                          random_text(3 + seed % 5)};
     const std::string text = random_text(60);
     for (const bool include : {false, true}) {
-      for (const std::size_t size : {1, 2, 3, 7, 60}) {
+      for (const std::size_t size : {1U, 2U, 3U, 7U, 60U}) {
         EXPECT_EQ(stream({stops, include}, text, size), expected_text(stops, text, include));
       }
     }
