@@ -1,0 +1,167 @@
+// What a decode launch is given, which variant it is, and its map of shared memory. The kernel is
+// decode_sm90.cuh.
+#pragma once
+#include <cstdint>
+#include <type_traits>
+
+#include "spate/kernels/cuda/attention_plan.h"
+#include "spate/kernels/cuda/kv_image.h"
+#include "spate/kernels/cuda/mma.cuh"
+#include "spate/kernels/cuda/ptx.cuh"
+#include "spate/kernels/cuda/variant.cuh"
+
+namespace spate::cuda {
+
+// Device pointers; strides in elements. T is the variant's element type, D its head dim.
+struct DecodeParams {
+  const void* q =
+      nullptr;  // T [total_q][q_heads][D], the heads of a token contiguous, 16-byte aligned
+  std::int64_t q_token_stride = 0;
+  void* out = nullptr;  // T [total_q][q_heads][D]; rows without a visible key become 0
+  std::int64_t out_token_stride = 0;
+  float* lse =
+      nullptr;  // [total_q][q_heads], natural logarithm, -inf without a visible key; or null
+  int q_heads = 1, kv_heads = 1;
+  float scale = 1;  // of q k^T, usually 1 / sqrt(D)
+
+  const void* pages = nullptr;               // [page][kv_heads] blocks, kv_image.h
+  const std::int32_t* page_table = nullptr;  // a request's pages from AttentionRequest::kv_begin
+                                             // on; null: page ids count up from kv_begin
+  int page_tokens = 128;           // a power of two from 16 up
+  const float* k_scale = nullptr;  // FP8 only: [kv_heads], what stored keys and values are
+  const float* v_scale = nullptr;  // multiplied by
+
+  int window_left = 1 << 30;            // keys before a query's position that it sees
+  float soft_cap = 0;                   // Score::kSoftCap
+  const float* alibi_slopes = nullptr;  // Score::kAlibi, [q_heads]
+
+  const DecodeSegment* segments = nullptr;  // of DecodePlan, on the device
+  int grid = 0;
+  float* partial_out = nullptr;     // [slots][kColumns][D]
+  float2* partial_stats = nullptr;  // [slots][kColumns]: maximum in base 2, sum
+  std::uint32_t* tickets =
+      nullptr;  // [rows], zero before the first launch; the kernel leaves them zero
+  bool dependent_launch =
+      false;  // programmatic dependent launch: fill the ring while the kernel before
+              // drains; only queries, the last KV block and scratch wait for it
+};
+
+// Queries see keys up to their own position (bottom-right causal; with one query, all keys).
+// kColumns: query rows (tokens x heads of one kv head) at a time, 8 or 16.
+template <class T_, int kHeadDim_, bool kFp8_ = false, int kColumns_ = 8,
+          Score kScore_ = Score::kPlain>
+struct DecodeVariant {
+  using T = T_;
+  static constexpr int kHeadDim = kHeadDim_, kColumns = kColumns_;
+  static constexpr bool kFp8 = kFp8_;  // KV in e4m3, else in T
+  static constexpr Score kScore = kScore_;
+  static_assert(kHeadDim % 16 == 0 && kHeadDim >= 64 && kHeadDim <= 256);
+  static_assert(kColumns == 8 || kColumns == 16);
+  static_assert(!kFp8 || kHeadDim % 128 == 0, "FP8 rows fill whole swizzle atoms");
+};
+
+template <class V>
+struct DecodeKernel : V {
+  using T = typename V::T;
+  // The element type of the matrix products: e4m3 becomes f16, exactly.
+  using M = std::conditional_t<V::kFp8, __half, T>;
+  using V::kColumns, V::kHeadDim, V::kFp8;
+  static constexpr std::uint32_t kRowBytes = kv_row_bytes(kHeadDim, kFp8 ? 1 : 2);
+  static constexpr int kTiles = kColumns / 8;  // column tiles of the products
+  static constexpr int kWarps = 4;             // consumers
+  // Eight warps in all instead of nine have 256 registers a thread instead of 168.
+  static constexpr int kEpilogueWarps = kColumns * kHeadDim > 1024 ? 3 : 4;
+  static constexpr int kWarpTokens = kRowBytes * kColumns <= 256 * 8 ? 32 : 16;
+  static constexpr int kBlockTokens = kWarps * kWarpTokens;  // of a stage
+  static constexpr int kThreads = (kWarps + kEpilogueWarps + 1) * 32;
+  static constexpr std::uint32_t kStageBytes = 2 * kBlockTokens * kRowBytes;
+  static constexpr std::uint32_t kQueryBytes = kColumns * kHeadDim * 2;
+  static constexpr int kMergePitch =
+      kHeadDim + 4;  // floats; keeps accumulator stores conflict free
+  static constexpr std::uint32_t kMergeBytes = kWarps * kColumns * kMergePitch * 4;
+  static constexpr std::uint32_t kStatsBytes = kWarps * kColumns * 8;
+  static constexpr std::uint32_t kFixedBytes = kMergeBytes + kStatsBytes + 128;
+  static constexpr int kFit = (232448 - kFixedBytes) / (kStageBytes + kQueryBytes + 48);
+  // 64 KB in flight saturate the memory; more than 192 KB only lengthen the queue.
+  static constexpr int kMost = kFp8 ? 4 : static_cast<int>(196608 / kStageBytes);
+  static constexpr int kStages = kFit < kMost ? kFit : kMost;
+  static_assert(kStages >= 2);
+  static constexpr std::uint32_t kOffsetQuery = kStages * kStageBytes;
+  static constexpr std::uint32_t kOffsetMerge = kOffsetQuery + kStages * kQueryBytes;
+  static constexpr std::uint32_t kOffsetStats = kOffsetMerge + kMergeBytes;
+  static constexpr std::uint32_t kOffsetRecords = kOffsetStats + kStatsBytes;
+  static constexpr std::uint32_t kOffsetBars = kOffsetRecords + 32 * (kStages + 1);
+  static constexpr std::uint32_t kSharedBytes = kOffsetBars + 8 * (2 * kStages + 2) + 16;
+  static_assert(kSharedBytes <= 232448);
+};
+
+// What travels with a stage: which piece of work its KV block belongs to.
+struct alignas(16) DecodeRecord {
+  std::int32_t flags;  // kFirst, kLast, kStop
+  std::int32_t
+      keys;  // keys from the block's first one to the row's end; more than a block if not last
+  std::int32_t row, kv_head;
+  std::int32_t q_token;
+  std::int32_t slot;
+  std::int32_t first_slot;
+  std::int32_t shape;  // parts << 8 | q_len
+  static constexpr std::int32_t kFirst = 1, kLast = 2, kStop = 4;
+  __device__ __forceinline__ int q_len() const { return shape & 255; }
+  __device__ __forceinline__ int parts() const { return shape >> 8; }
+};
+static_assert(sizeof(DecodeRecord) == 32);
+
+// Addresses of everything in shared memory.
+template <class C>
+struct DecodeShared {
+  std::uint8_t* base;
+  std::uint32_t ring, query, full, empty, merge_full, merge_empty;
+  __device__ __forceinline__ explicit DecodeShared(std::uint8_t* smem) : base(smem) {
+    ring = smem_address(smem);
+    query = ring + C::kOffsetQuery;
+    full = ring + C::kOffsetBars;
+    empty = full + 8 * C::kStages;
+    merge_full = empty + 8 * C::kStages;
+    merge_empty = merge_full + 8;
+  }
+  // Of a stage; record(kStages) is the one for the epilogue.
+  __device__ __forceinline__ DecodeRecord& record(int stage) const {
+    return reinterpret_cast<DecodeRecord*>(base + C::kOffsetRecords)[stage];
+  }
+  __device__ __forceinline__ float* merge() const {  // [kWarps][kColumns][kMergePitch]
+    return reinterpret_cast<float*>(base + C::kOffsetMerge);
+  }
+  __device__ __forceinline__ float2* stats() const {  // [kWarps][kColumns]
+    return reinterpret_cast<float2*>(base + C::kOffsetStats);
+  }
+  __device__ __forceinline__ volatile std::uint32_t* arrived() const {
+    return reinterpret_cast<volatile std::uint32_t*>(base + C::kOffsetBars +
+                                                     8 * (2 * C::kStages + 2));
+  }
+  __device__ __forceinline__ void init() const {
+    for (int i = 0; i < C::kStages; i++) {
+      mbar_init(full + 8 * i, 1);
+      mbar_init(empty + 8 * i, C::kWarps);
+    }
+    mbar_init(merge_full, C::kWarps * 32);
+    mbar_init(merge_empty, C::kEpilogueWarps);
+    mbar_init_fence();
+  }
+};
+
+// Where a block's tokens lie in a stage: pages of less than a block one after the other, each as it
+// is in memory; else the K rows, then the V rows.
+struct StageLayout {
+  int shift;  // log2 of the tokens that lie together
+  template <class C>
+  __device__ __forceinline__ static StageLayout of(int page_tokens) {
+    return {31 - __clz(min(page_tokens, C::kBlockTokens))};
+  }
+  __device__ __forceinline__ int tokens() const { return 1 << shift; }
+  // Offset of the K row group of `token` (a multiple of 16); V is `tokens() * row_bytes` further.
+  __device__ __forceinline__ std::uint32_t key_offset(int token, std::uint32_t row_bytes) const {
+    return static_cast<std::uint32_t>(token + (token >> shift << shift)) * row_bytes;
+  }
+};
+
+}  // namespace spate::cuda

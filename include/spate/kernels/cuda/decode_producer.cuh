@@ -1,0 +1,136 @@
+// The producer warp of decode: keeps the ring of KV blocks full.
+#pragma once
+#include "spate/kernels/cuda/decode_params.cuh"
+
+namespace spate::cuda {
+
+template <class C>
+struct DecodeProducer {
+  const DecodeParams& p;
+  const DecodeShared<C>& s;
+  const int lane = static_cast<int>(threadIdx.x) & 31;
+  const StageLayout layout = StageLayout::of<C>(p.page_tokens);
+  Ring<C::kStages> ring{1};
+  bool waited = false;
+  int ids = 0;  // lane i: id of the i-th page from the last read position on
+
+  __device__ __forceinline__ DecodeProducer(const DecodeParams& params,
+                                            const DecodeShared<C>& shared)
+      : p(params), s(shared) {}
+
+  __device__ __forceinline__ void load_query(const DecodeSegment& g, int stage,
+                                             std::uint32_t bar) const {
+    const int heads = p.q_heads / p.kv_heads;
+    const std::uint32_t bytes = heads * C::kHeadDim * 2;
+    for (int i = 0; i < g.q_len; i++) {
+      const auto* src = static_cast<const typename C::T*>(p.q) +
+                        std::int64_t{g.q_token + i} * p.q_token_stride +
+                        std::int64_t{g.kv_head} * heads * C::kHeadDim;
+      bulk_load(s.query + stage * C::kQueryBytes + i * bytes, src, bytes, bar, kEvictNormal);
+    }
+  }
+  // Under programmatic dependent launch the ring is filled while the preceding kernel still runs.
+  // That kernel may write the queries and the newest tokens (and use our scratch), so whatever
+  // touches those waits for it.
+  __device__ __forceinline__ void wait_for_preceding(const DecodeSegment& first) {
+    if (waited) return;
+    waited = true;
+    grid_dependency_wait();
+    if (lane == 0) load_query(first, 0, s.full);
+  }
+
+  // Pages of one block, and the position of block b's first page in the request's table.
+  __device__ __forceinline__ int pages() const { return C::kBlockTokens >> layout.shift; }
+  __device__ __forceinline__ int page_index(int b) const {
+    return b * C::kBlockTokens / p.page_tokens;
+  }
+
+  // This lane's page of block b.
+  __device__ __forceinline__ int page_of(const DecodeSegment& g, int b) {
+    if (p.page_table == nullptr) return g.table + page_index(b) + min(lane, pages() - 1);
+    const int count = pages(), at = (b - g.block) * count & 31;
+    const int last = max(0, (g.kv_len - 1) / p.page_tokens);
+    const bool known = b == g.block && count == 1 && g.first_page >= 0;
+    if (known)
+      ids = g.first_page;
+    else if (at == 0 || (b == g.block + 1 && count == 1 && g.first_page >= 0)) {
+      const int back = at / count;  // blocks whose ids the lanes before `at` hold
+      const int index = C::kBlockTokens >= p.page_tokens
+                            ? page_index(b - back) + lane
+                            : (b - back + lane) * C::kBlockTokens / p.page_tokens;
+      ids = __ldg(p.page_table + g.table + min(index, last));
+    }
+    return __shfl_sync(~0u, ids, (at + min(lane, count - 1)) & 31);
+  }
+
+  // Copies this lane's page of block b into the stage; returns the bytes of the whole block.
+  __device__ __forceinline__ void copy(const DecodeSegment& g, int b, int page, std::uint32_t dst,
+                                       std::uint32_t bar) const {
+    const int together = layout.tokens(), first = b * C::kBlockTokens + lane * together;
+    const int tokens = min(together, (g.kv_len - first + 7) / 8 * 8);
+    if (lane >= pages() || tokens <= 0) return;
+    const std::uint32_t half = together * C::kRowBytes, bytes = tokens * C::kRowBytes;
+    const std::int64_t page_half = std::int64_t{p.page_tokens} * C::kRowBytes;
+    const auto* src = static_cast<const std::uint8_t*>(p.pages) +
+                      (std::int64_t{page} * p.kv_heads + g.kv_head) * 2 * page_half +
+                      std::int64_t{first & (p.page_tokens - 1)} * C::kRowBytes;
+    dst += lane * 2 * half;
+    if (bytes == page_half) {
+      bulk_load(dst, src, 2 * bytes, bar, kEvictFirst);
+    } else {
+      bulk_load(dst, src, bytes, bar, kEvictFirst);
+      bulk_load(dst + half, src + page_half, bytes, bar, kEvictFirst);
+    }
+  }
+
+  __device__ __forceinline__ void publish(const DecodeSegment& g, int b, bool query_too) const {
+    const int keys = g.kv_len - b * C::kBlockTokens;
+    DecodeRecord& r = s.record(ring.stage);
+    r.flags = (b == g.block ? DecodeRecord::kFirst : 0) |
+              (b + 1 == g.block_end ? DecodeRecord::kLast : 0);
+    r.keys = keys;
+    r.row = g.row;
+    r.kv_head = g.kv_head;
+    r.q_token = g.q_token;
+    r.slot = g.slot;
+    r.first_slot = g.first_slot;
+    r.shape = g.parts << 8 | g.q_len;
+    const int tokens = max(0, min(C::kBlockTokens, (keys + 7) / 8 * 8));
+    const std::uint32_t query = g.q_len * (p.q_heads / p.kv_heads) * C::kHeadDim * 2;
+    mbar_expect_bytes(s.full + 8 * ring.stage, 2 * tokens * C::kRowBytes + (query_too ? query : 0));
+  }
+
+  __device__ __forceinline__ void run(DecodeSegment g) {
+    const DecodeSegment first = g;
+    bool first_segment = true;
+    while (true) {
+      DecodeSegment following = g;
+      for (int b = g.block; b < g.block_end; b++) {
+        const int page = page_of(g, b);
+        // The row's end may hold tokens that the preceding kernel writes.
+        const bool newest = (b + 1) * C::kBlockTokens > g.kv_len - C::kColumns;
+        if (!first_segment || newest) wait_for_preceding(first);
+        if (b == max(g.block, g.block_end - 2) && g.next >= 0) following = p.segments[g.next];
+        const std::uint32_t bar = s.full + 8 * ring.stage;
+        mbar_wait(s.empty + 8 * ring.stage, ring.parity);
+        if (lane == 0) publish(g, b, b == g.block);
+        __syncwarp();
+        copy(g, b, page, s.ring + ring.stage * C::kStageBytes, bar);
+        if (lane == 0 && b == g.block && !first_segment) load_query(g, ring.stage, bar);
+        if (ring.stage == C::kStages - 1) wait_for_preceding(first);
+        ring.next();
+      }
+      if (g.next < 0) break;
+      g = following;
+      first_segment = false;
+    }
+    wait_for_preceding(first);
+    mbar_wait(s.empty + 8 * ring.stage, ring.parity);
+    if (lane == 0) {
+      s.record(ring.stage).flags = DecodeRecord::kStop;
+      mbar_arrive(s.full + 8 * ring.stage);
+    }
+  }
+};
+
+}  // namespace spate::cuda

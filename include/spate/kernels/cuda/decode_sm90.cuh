@@ -1,0 +1,68 @@
+// Decode attention for Hopper (sm_90a): one to a few queries a request over a cache of KV blocks,
+// bf16 or f16 queries, bf16, f16 or e4m3 cache. Public: DecodeParams, DecodeVariant, DecodeKernel,
+// launch_decode; the work list is plan_decode's (attention_plan.h). The kernel owns nothing.
+//
+// It is a memory stream with a little arithmetic attached (about 4 * columns operations a byte
+// at 4.6 TB/s), and everything serves the stream: the cache holds blocks as shared memory wants
+// them, so a page is one bulk copy; a host-made list deals the blocks out to a persistent grid, one
+// thread block an SM; a producer warp keeps the ring full; consumer warps never wait for each
+// other; epilogue warps keep stores, atomics and merges off the stream.
+#pragma once
+#include <cstdint>
+
+#include "spate/kernels/cuda/attention_plan.h"
+#include "spate/kernels/cuda/decode_consumer.cuh"
+#include "spate/kernels/cuda/decode_epilogue.cuh"
+#include "spate/kernels/cuda/decode_producer.cuh"
+
+namespace spate::cuda {
+
+template <class C>
+__global__ __launch_bounds__(C::kThreads,
+                             1) void decode_kernel(const __grid_constant__ DecodeParams p) {
+  extern __shared__ __align__(1024) std::uint8_t smem[];
+  const DecodeShared<C> shared(smem);
+  const int warp = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 32, 0);
+  constexpr int kProducer = C::kWarps + C::kEpilogueWarps;
+  DecodeSegment segment;
+  if (warp == kProducer) {
+    segment = p.segments[blockIdx.x];
+    if ((threadIdx.x & 31) == 0) shared.init();
+  }
+  __syncthreads();
+  grid_launch_dependents();
+  if (warp == kProducer) {
+    DecodeProducer<C>(p, shared).run(segment);
+  } else if (warp >= C::kWarps) {
+    DecodeEpilogue<C>(p, shared, static_cast<int>(threadIdx.x) - C::kWarps * 32).run();
+  } else {
+    DecodeConsumer<C>(p, shared).run();
+  }
+}
+
+// Launches on `stream`; captures into graphs.
+template <class Variant>
+cudaError_t launch_decode(const DecodeParams& p, cudaStream_t stream) {
+  using C = DecodeKernel<Variant>;
+  if (p.grid == 0) return cudaSuccess;
+  const bool page_fits = p.page_tokens >= 16 && (p.page_tokens & (p.page_tokens - 1)) == 0;
+  const bool grouped = p.kv_heads > 0 && p.q_heads % p.kv_heads == 0;
+  if (!page_fits || !grouped || p.q_heads / p.kv_heads > C::kColumns) return cudaErrorInvalidValue;
+  auto* kernel = &decode_kernel<C>;
+  const cudaError_t error = cudaFuncSetAttribute(
+      kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(C::kSharedBytes));
+  if (error != cudaSuccess) return error;
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t launch{};
+  launch.gridDim = dim3(static_cast<unsigned>(p.grid));
+  launch.blockDim = dim3(C::kThreads);
+  launch.dynamicSmemBytes = C::kSharedBytes;
+  launch.stream = stream;
+  launch.attrs = &attribute;
+  launch.numAttrs = p.dependent_launch ? 1 : 0;
+  return cudaLaunchKernelEx(&launch, kernel, p);
+}
+
+}  // namespace spate::cuda

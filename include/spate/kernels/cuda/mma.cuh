@@ -1,0 +1,101 @@
+// What the attention kernels need to know about an element type (bf16, f16), and the matrix
+// instructions of one warp: ldmatrix, stmatrix, movmatrix, mma m16n8k16.
+#pragma once
+#include <cstdint>
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include "spate/kernels/cuda/ptx.cuh"
+
+namespace spate::cuda {
+
+// Accumulators of a 16 x 8 tile: c[0], c[1] at (row lane / 4, columns 2 * (lane % 4) and + 1),
+// c[2], c[3] eight rows below. A is 16 x 16 (4 registers), B is 16 x 8 (2 registers).
+template <class T>
+struct Element;
+
+template <>
+struct Element<__nv_bfloat16> {
+  static __device__ __forceinline__ std::uint32_t pack(float low, float high) {
+    std::uint32_t r;
+    asm("cvt.rn.bf16x2.f32 %0,%1,%2;" : "=r"(r) : "f"(high), "f"(low));
+    return r;
+  }
+  static __device__ __forceinline__ float low(std::uint32_t x) { return __uint_as_float(x << 16); }
+  static __device__ __forceinline__ float high(std::uint32_t x) {
+    return __uint_as_float(x & 0xffff0000u);
+  }
+  static __device__ __forceinline__ void mma(float (&c)[4], const std::uint32_t (&a)[4],
+                                             const std::uint32_t (&b)[2]) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+        "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  }
+};
+
+template <>
+struct Element<__half> {
+  static __device__ __forceinline__ std::uint32_t pack(float low, float high) {
+    std::uint32_t r;
+    asm("cvt.rn.f16x2.f32 %0,%1,%2;" : "=r"(r) : "f"(high), "f"(low));
+    return r;
+  }
+  static __device__ __forceinline__ float low(std::uint32_t x) {
+    return __half2float(__ushort_as_half(static_cast<unsigned short>(x & 0xffffu)));
+  }
+  static __device__ __forceinline__ float high(std::uint32_t x) {
+    return __half2float(__ushort_as_half(static_cast<unsigned short>(x >> 16)));
+  }
+  static __device__ __forceinline__ void mma(float (&c)[4], const std::uint32_t (&a)[4],
+                                             const std::uint32_t (&b)[2]) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+        "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  }
+};
+
+__device__ __forceinline__ void ldmatrix_x4(std::uint32_t (&r)[4], std::uint32_t address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3},[%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(address)
+               : "memory");
+}
+__device__ __forceinline__ void ldmatrix_x4_trans(std::uint32_t (&r)[4], std::uint32_t address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3},[%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(address)
+               : "memory");
+}
+__device__ __forceinline__ void stmatrix_x4(std::uint32_t address, const std::uint32_t (&r)[4]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0],{%1,%2,%3,%4};" ::"r"(address),
+               "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+               : "memory");
+}
+__device__ __forceinline__ std::uint32_t movmatrix_trans(std::uint32_t a) {
+  std::uint32_t r;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0,%1;" : "=r"(r) : "r"(a));
+  return r;
+}
+__device__ __forceinline__ void load_shared_128(std::uint32_t (&r)[4], std::uint32_t address) {
+  asm volatile("ld.shared.v4.b32 {%0,%1,%2,%3},[%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(address)
+               : "memory");
+}
+__device__ __forceinline__ void store_shared_zero_128(std::uint32_t address) {
+  asm volatile("st.shared.v4.b32 [%0],{%1,%1,%1,%1};" ::"r"(address), "r"(0) : "memory");
+}
+// Four e4m3 bytes become two registers of two f16 each; exact.
+__device__ __forceinline__ void e4m3x4_to_f16(std::uint32_t x, std::uint32_t& low,
+                                              std::uint32_t& high) {
+  asm("{.reg .b16 a,b; mov.b32 {a,b},%2; cvt.rn.f16x2.e4m3x2 %0,a; cvt.rn.f16x2.e4m3x2 %1,b;}"
+      : "=r"(low), "=r"(high)
+      : "r"(x));
+}
+
+}  // namespace spate::cuda

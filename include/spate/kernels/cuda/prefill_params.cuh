@@ -1,0 +1,168 @@
+// What a prefill launch is given, which variant it is, and how the variant is tuned: tile shapes,
+// registers and the map of shared memory. The kernel is prefill_sm90.cuh.
+#pragma once
+#include <cstdint>
+#include <type_traits>
+
+#include <cuda.h>
+
+#include "spate/kernels/cuda/attention_plan.h"
+#include "spate/kernels/cuda/kv_image.h"
+#include "spate/kernels/cuda/mma.cuh"
+#include "spate/kernels/cuda/ptx.cuh"
+#include "spate/kernels/cuda/variant.cuh"
+
+namespace spate::cuda {
+
+// Device pointers; strides in elements, rows contiguous, base addresses and strides multiples of 16
+// bytes. T is the variant's element type, D its head dim.
+struct PrefillParams {
+  const void* q = nullptr;  // T [total_q][q_heads][D]
+  std::int64_t q_token_stride = 0, q_head_stride = 0;
+  void* out = nullptr;  // T [total_q][q_heads][D]; rows without a visible key become 0
+  std::int64_t out_token_stride = 0, out_head_stride = 0;
+  float* lse =
+      nullptr;  // [total_q][q_heads], natural logarithm, -inf without a visible key; or null
+  std::int64_t total_q = 0;
+  int q_heads = 1, kv_heads = 1;
+  float scale = 1;  // of q k^T, usually 1 / sqrt(D)
+
+  // KvLayout::kStrided
+  const void* k = nullptr;  // T [total_kv][kv_heads][D]
+  const void* v = nullptr;  // the same strides
+  std::int64_t kv_token_stride = 0, kv_head_stride = 0;
+  std::int64_t total_kv = 0;
+
+  // KvLayout::kPages
+  const void* pages = nullptr;               // [page][kv_heads] blocks, kv_image.h
+  const std::int32_t* page_table = nullptr;  // a request's pages from AttentionRequest::kv_begin on
+  int page_tokens = 128;                     // a multiple of 8
+
+  // Mask::kWindow: keys before and after a query's position
+  int window_left = 1 << 30, window_right = 0;
+  float soft_cap = 0;                   // Score::kSoftCap
+  const float* alibi_slopes = nullptr;  // Score::kAlibi, [q_heads]
+  // Mask::kBits: [total_q][mask_words], bit i = the request's key kv_len - mask_columns + i is seen
+  const std::uint32_t* mask_bits = nullptr;
+  int mask_words = 0;
+
+  const PrefillTile* tiles = nullptr;  // [n_tiles] of PrefillPlan, on the device
+  int n_tiles = 0;
+  int pack_shift = 0;  // of PrefillPlan
+  std::uint32_t* counters =
+      nullptr;  // [2], zero before the first launch; the kernel leaves them zero
+  int multiprocessors = 132;
+  bool dependent_launch =
+      false;  // programmatic dependent launch: start while the kernel before drains
+};
+
+template <class T_, int kHeadDim_, Mask kMask_ = Mask::kCausal,
+          KvLayout kLayout_ = KvLayout::kStrided, Score kScore_ = Score::kPlain>
+struct PrefillVariant {
+  using T = T_;
+  static constexpr int kHeadDim = kHeadDim_;
+  static constexpr Mask kMask = kMask_;
+  static constexpr KvLayout kLayout = kLayout_;
+  static constexpr Score kScore = kScore_;
+  static_assert(kHeadDim % 16 == 0 && kHeadDim >= 64 && kHeadDim <= 256);
+};
+
+// Measured on an H200 (docs/benchmarks-gpu.md); what does not fit registers fails the build check.
+template <class V>
+struct PrefillTuning {
+  static constexpr int kWarpgroups = V::kHeadDim == 64 ? 3 : 2;
+  static constexpr int kBlock = V::kHeadDim > 192 ? 80 : V::kHeadDim > 128 ? 112 : 128;  // keys
+  static constexpr int kStages = V::kHeadDim == 64 ? 4 : 2;  // of K, and of V
+  static constexpr bool kPingPong = V::kHeadDim <= 128;
+  static constexpr bool kRescaleFirst = V::kHeadDim > 128;   // scale O before its next product
+  static constexpr bool kOutputInQuery = V::kHeadDim > 128;  // stage O in Q's memory
+  static constexpr int kLazy = 8;
+  static constexpr int kEmulate = 0;
+};
+
+template <class V, class Tuning>
+struct PrefillConfig : V, Tuning {
+  using Tuning::kBlock, Tuning::kWarpgroups, Tuning::kStages, Tuning::kOutputInQuery;
+  using V::kHeadDim, V::kLayout;
+  static constexpr int kTileRows = kWarpgroups * 64;
+  static constexpr int kThreads = (kWarpgroups + 1) * 128;
+  // Of 64K in all; walking a page table takes more than issuing tensor copies.
+  static constexpr bool kImage = kLayout == KvLayout::kPages;
+  static constexpr int kProducerRegisters = kWarpgroups == 3 ? 32 : kImage ? 40 : 24;
+  static constexpr int kConsumerRegisters = kWarpgroups == 3 ? 160 : kImage ? 232 : 240;
+  static constexpr int kChunks = (kHeadDim + 63) / 64;  // of 64 columns, 128 bytes
+  static constexpr std::uint32_t kRowBytes = kChunks * 128;
+  static_assert(kRowBytes == kv_row_bytes(kHeadDim, 2));
+
+  // K and V in shared memory: as tensor copies write them, [chunk][key][64], or as kv_image.h does.
+  static constexpr std::uint32_t kChunkStride = kImage ? 1024 : kBlock * 128;
+  static constexpr std::uint32_t kGroupStride = kImage ? 8 * kRowBytes : 1024;  // 8 keys
+
+  static constexpr std::uint32_t kQueryBytes = kTileRows * kRowBytes,
+                                 kBlockBytes = kBlock * kRowBytes;
+  static constexpr std::uint32_t kOffsetK = kQueryBytes,
+                                 kOffsetV = kOffsetK + kStages * kBlockBytes;
+  static constexpr std::uint32_t kEnd = kOffsetV + kStages * kBlockBytes;
+  static constexpr std::uint32_t kOffsetOut = kOutputInQuery ? 0 : kEnd;
+  static constexpr std::uint32_t kOffsetTile = kOutputInQuery ? kEnd : kEnd + kQueryBytes;
+  static constexpr std::uint32_t kOffsetBars = kOffsetTile + 32;
+  static constexpr std::uint32_t kSharedBytes = kOffsetBars + 8 * (4 + 4 * kStages);
+  static_assert(kBlockBytes % 1024 == 0 && kSharedBytes <= 232448);
+};
+
+struct PrefillArguments {
+  CUtensorMap map_q, map_k, map_v, map_out;
+  PrefillParams p;
+};
+
+// Addresses of everything in shared memory.
+template <class C>
+struct PrefillShared {
+  std::uint32_t q, k, v, out, tile, q_full, q_empty, tile_full, tile_empty, k_full, k_empty, v_full,
+      v_empty;
+  __device__ __forceinline__ explicit PrefillShared(const void* smem) {
+    q = smem_address(smem);
+    k = q + C::kOffsetK;
+    v = q + C::kOffsetV;
+    out = q + C::kOffsetOut;
+    tile = q + C::kOffsetTile;
+    q_full = q + C::kOffsetBars;
+    q_empty = q_full + 8;
+    tile_full = q_full + 16;
+    tile_empty = q_full + 24;
+    k_full = q_full + 32;
+    k_empty = k_full + 8 * C::kStages;
+    v_full = k_empty + 8 * C::kStages;
+    v_empty = v_full + 8 * C::kStages;
+  }
+  __device__ __forceinline__ void init() const {
+    constexpr int kWarps = C::kWarpgroups * 4;
+    mbar_init(q_full, 1);
+    mbar_init(q_empty, kWarps);
+    mbar_init(tile_full, 1);
+    mbar_init(tile_empty, kWarps);
+    for (int i = 0; i < C::kStages; i++) {
+      mbar_init(k_full + 8 * i, 1);
+      mbar_init(k_empty + 8 * i, C::kWarpgroups);
+      mbar_init(v_full + 8 * i, 1);
+      mbar_init(v_empty + 8 * i, C::kWarpgroups);
+    }
+    mbar_init_fence();
+  }
+};
+
+// The KV blocks [begin, end) that a tile visits; none if no row sees a key.
+struct BlockRange {
+  int begin, end;
+};
+template <class C>
+__device__ __forceinline__ BlockRange tile_blocks(const PrefillTile& t, const PrefillParams& p) {
+  const int last = t.position + ((t.rows - 1) >> p.pack_shift);
+  const int end = visible_keys<C::kMask>(last, t.kv_len, p.window_left, p.window_right).end;
+  const int begin =
+      visible_keys<C::kMask>(t.position, t.kv_len, p.window_left, p.window_right).begin;
+  if (end <= begin) return {0, 0};
+  return {begin / C::kBlock, (end + C::kBlock - 1) / C::kBlock};
+}
+
+}  // namespace spate::cuda
