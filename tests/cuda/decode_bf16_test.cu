@@ -1,0 +1,99 @@
+// Decode in bf16 and f16.
+#include "tests/cuda/decode_check.h"
+
+namespace spate::cuda_test {
+namespace {
+
+template <int kDim, int kColumns = 8>
+using Bf16 = cuda::DecodeVariant<__nv_bfloat16, kDim, false, kColumns>;
+
+TEST(DecodeBf16, MatchesTheReferenceForEveryPageSize) {
+  for (const int page_tokens : {16, 32, 64, 128, 256}) {
+    SCOPED_TRACE(page_tokens);
+    check_decode<Bf16<128>>({decode_lengths(), 8, 2}, {}, {.page_tokens = page_tokens});
+  }
+}
+
+TEST(DecodeBf16, MatchesTheReferenceForEveryGroupSize) {
+  for (const int group : {1, 3, 4, 5, 7, 8}) {
+    SCOPED_TRACE(group);
+    check_decode<Bf16<128>>({{{1, 1000}, {1, 130}, {1, 7}}, group * 2, 2});
+  }
+}
+
+TEST(DecodeBf16, MatchesTheReferenceForSeveralQueries) {
+  check_decode<Bf16<128>>({speculative_lengths(), 4, 2});
+  check_decode<Bf16<128>>({speculative_lengths(), 8, 1});
+}
+
+TEST(DecodeBf16, MatchesTheReferenceWithSixteenColumns) {
+  check_decode<Bf16<128, 16>>({decode_lengths(), 32, 2});
+  check_decode<Bf16<128, 16>>({speculative_lengths(), 8, 2}, {}, {.page_tokens = 64});
+}
+
+TEST(DecodeBf16, MatchesTheReferenceWithSlidingWindows) {
+  for (const std::int32_t left : {0, 12, 127, 533}) {
+    SCOPED_TRACE(left);
+    check_decode<Bf16<128>>({speculative_lengths(), 4, 2}, {.left = left}, {.page_tokens = 16});
+  }
+}
+
+TEST(DecodeBf16, MatchesTheReferenceOnOneLongRequest) {
+  check_decode<Bf16<128>>({{{1, 33001}}, 8, 2}, {}, {.page_tokens = 16});
+}
+
+TEST(DecodeBf16, MatchesTheReferenceAtHeadDim64) {
+  check_decode<Bf16<64>>({decode_lengths(), 8, 2});
+}
+
+TEST(DecodeBf16, MatchesTheReferenceAtHeadDim80) {
+  check_decode<Bf16<80>>({decode_lengths(), 8, 2});
+}
+
+TEST(DecodeBf16, MatchesTheReferenceAtHeadDim256) {
+  check_decode<Bf16<256>>({decode_lengths(), 8, 2});
+}
+
+TEST(DecodeF16, MatchesTheReferenceAtHeadDim128) {
+  check_decode<cuda::DecodeVariant<__half, 128>>({decode_lengths(), 8, 2});
+}
+
+// Bits of each request's rows alone and in a batch, for whole rows and for fixed splits.
+TEST(DecodeBf16, GivesTheSameBitsWhateverTheBatchWithFixedSplits) {
+  using V = Bf16<128>;
+  const std::vector<Lengths> lengths = {{1, 3000}, {1, 129}, {3, 2048}, {1, 1}, {1, 1025}};
+  const Problem all = decode_problem<V>({lengths, 8, 2}, {});
+  std::vector<float> lse;
+  const auto together = DecodeRun<V>(all, {.split_tokens = 512}).run(lse);
+
+  for (std::size_t b = 0; b < lengths.size(); ++b) {
+    Problem one = all;
+    one.requests = {all.requests[b]};
+    const auto alone = DecodeRun<V>(one, {.split_tokens = 512}).run(lse);
+    const auto row = static_cast<std::size_t>(all.spec.q_heads * all.spec.head_dim);
+    const std::size_t from = static_cast<std::size_t>(all.requests[b].q_begin) * row;
+    const std::size_t bytes = static_cast<std::size_t>(all.requests[b].q_len) * row * 2;
+    EXPECT_EQ(std::memcmp(together.data() + from, alone.data() + from, bytes), 0)
+        << "request " << b;
+  }
+}
+
+TEST(DecodeBf16, MatchesTheReferenceWithFixedSplits) {
+  check_decode<Bf16<128>>({decode_lengths(), 8, 2}, {}, {.split_tokens = 256});
+}
+
+// Looks for a ring slot refilled under its readers: the same bits, many times, under full load.
+TEST(DecodeBf16, GivesTheSameBitsManyTimesUnderLoad) {
+  using V = Bf16<128>;
+  Problem problem = decode_problem<V>({std::vector<Lengths>(32, {1, 1000}), 32, 8}, {});
+  DecodeRun<V> run(problem, {});
+  std::vector<float> lse;
+  const auto first = run.run(lse);
+  for (int i = 0; i < 200; ++i) {
+    const auto again = run.run(lse);
+    ASSERT_EQ(std::memcmp(first.data(), again.data(), first.size() * 2), 0) << "run " << i;
+  }
+}
+
+}  // namespace
+}  // namespace spate::cuda_test

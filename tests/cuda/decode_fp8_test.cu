@@ -1,0 +1,35 @@
+// Decode over e4m3 caches, and the changes of scores.
+#include "tests/cuda/decode_check.h"
+
+namespace spate::cuda_test {
+namespace {
+
+using cuda::Score;
+template <int kColumns = 8>
+using Fp8 = cuda::DecodeVariant<__nv_bfloat16, 128, true, kColumns>;
+
+TEST(DecodeFp8, MatchesTheReferenceForEveryPageSize) {
+  for (const int page_tokens : {16, 64, 128}) {
+    SCOPED_TRACE(page_tokens);
+    check_decode<Fp8<>>({decode_lengths(), 8, 2}, {}, {.page_tokens = page_tokens});
+  }
+}
+
+TEST(DecodeFp8, MatchesTheReferenceForSeveralQueries) {
+  check_decode<Fp8<16>>({speculative_lengths(), 8, 2});
+}
+
+TEST(DecodeFp8, SurvivesLargeScores) { check_decode<Fp8<>>({decode_lengths(), 8, 2, 128, 100.0}); }
+
+TEST(DecodeScores, MatchesTheReferenceWithASoftCap) {
+  using V = cuda::DecodeVariant<__nv_bfloat16, 128, false, 8, Score::kSoftCap>;
+  check_decode<V>({speculative_lengths(), 4, 2, 128, 8.0}, {.soft_cap = 30});
+}
+
+TEST(DecodeScores, MatchesTheReferenceWithAlibi) {
+  using V = cuda::DecodeVariant<__nv_bfloat16, 128, false, 8, Score::kAlibi>;
+  check_decode<V>({speculative_lengths(), 8, 2}, {.alibi = true});
+}
+
+}  // namespace
+}  // namespace spate::cuda_test

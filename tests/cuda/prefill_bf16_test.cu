@@ -1,0 +1,47 @@
+// Prefill in bf16 over strided keys: head dims with tuned tiles, causal and full, any group size.
+#include "tests/cuda/prefill_check.h"
+
+namespace spate::cuda_test {
+namespace {
+
+using cuda::Mask;
+template <int kDim, Mask kMask = Mask::kCausal>
+using Bf16 = cuda::PrefillVariant<__nv_bfloat16, kDim, kMask>;
+
+TEST(PrefillBf16, MatchesTheReferenceOverRaggedBatches) {
+  check_prefill<Bf16<128>>({odd_lengths()}, {});
+}
+
+TEST(PrefillBf16, MatchesTheReferenceForEveryGroupSize) {
+  for (const int group : {1, 3, 4, 5, 7, 8, 16}) {
+    SCOPED_TRACE(group);
+    check_prefill<Bf16<128>>({{{37, 501}, {1, 130}, {7, 7}, {129, 129}}, group * 2, 2}, {});
+  }
+}
+
+TEST(PrefillBf16, GivesTheSameWithAndWithoutPackedHeads) {
+  check_prefill<Bf16<128>>({{{37, 501}, {5, 7}, {70, 70}}, 8, 1}, {}, {.allow_packing = false});
+}
+
+TEST(PrefillBf16, SurvivesLargeScores) {
+  check_prefill<Bf16<128>>({{{300, 300}}, 2, 2, 128, 60.0}, {});
+}
+
+TEST(PrefillBf16, MatchesTheReferenceWithoutAMask) {
+  check_prefill<Bf16<128, Mask::kFull>>({odd_lengths()}, {.right = -1});
+}
+
+TEST(PrefillBf16, MatchesTheReferenceAtHeadDim64) {
+  check_prefill<Bf16<64>>({odd_lengths(), 6, 2, 64}, {});
+}
+
+TEST(PrefillBf16, MatchesTheReferenceAtHeadDim256) {
+  check_prefill<Bf16<256>>({odd_lengths(), 4, 2, 256}, {});
+}
+
+TEST(PrefillBf16, MatchesTheReferenceOnALongSequence) {
+  check_prefill<Bf16<128>>({{{577, 4001}}, 2, 1}, {});
+}
+
+}  // namespace
+}  // namespace spate::cuda_test
