@@ -356,8 +356,7 @@ struct DecodeConsumer {
       if ((r.flags & DecodeRecord::kStop) != 0) break;
       if ((r.flags & DecodeRecord::kFirst) != 0) start_segment(r);
       const std::uint32_t seen = block(r) | static_cast<std::uint32_t>(r.row | r.shape);
-      __syncwarp();
-      if (lane == 0) mbar_arrive(s.empty + 8 * ring.stage + (seen & zero));
+      mbar_arrive(s.empty + 8 * ring.stage + (seen & zero));
       ring.next();
       if ((r.flags & DecodeRecord::kLast) != 0) finish_segment(r);
     }

@@ -132,8 +132,7 @@ struct DecodeEpilogue {
         seen += a[i].o.x + a[i].o.y + a[i].o.z + a[i].o.w + a[i].sum;
       }
       // As for the ring: the arrive must not overtake the loads.
-      __syncwarp();
-      if (thread % 32 == 0) mbar_arrive(s.merge_empty + (__float_as_uint(seen) & zero));
+      mbar_arrive(s.merge_empty + (__float_as_uint(seen) & zero));
 #pragma unroll
       for (int i = 0; i < kMine; i++) {
         const int v = thread + i * kThreads;

@@ -141,10 +141,10 @@ struct DecodeShared {
   __device__ __forceinline__ void init() const {
     for (int i = 0; i < C::kStages; i++) {
       mbar_init(full + 8 * i, 1);
-      mbar_init(empty + 8 * i, C::kWarps);
+      mbar_init(empty + 8 * i, C::kWarps * 32);
     }
     mbar_init(merge_full, C::kWarps * 32);
-    mbar_init(merge_empty, C::kEpilogueWarps);
+    mbar_init(merge_empty, C::kEpilogueWarps * 32);
     mbar_init_fence();
   }
 };

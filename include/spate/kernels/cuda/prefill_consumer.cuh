@@ -57,8 +57,7 @@ struct PrefillConsumer {
     // The arrive frees the slot, so its address depends on what was read from it (by AND with a
     // zero known only at run time): the assembler may move it ahead of the loads' return otherwise.
     const std::uint32_t zero = static_cast<std::uint32_t>(p.pack_shift) >> 8;
-    __syncwarp();
-    if (lane == 0) mbar_arrive(s.tile_empty + ((a[0] | b[0]) & zero));
+    mbar_arrive(s.tile_empty + ((a[0] | b[0]) & zero));
     t = {static_cast<int>(a[0]), static_cast<int>(a[1]), static_cast<int>(a[2]),
          static_cast<int>(a[3]), static_cast<int>(b[0]), static_cast<int>(b[1]),
          static_cast<int>(b[2]), static_cast<int>(b[3])};

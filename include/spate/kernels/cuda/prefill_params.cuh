@@ -140,7 +140,7 @@ struct PrefillShared {
     mbar_init(q_full, 1);
     mbar_init(q_empty, kWarps);
     mbar_init(tile_full, 1);
-    mbar_init(tile_empty, kWarps);
+    mbar_init(tile_empty, kWarps * 32);
     for (int i = 0; i < C::kStages; i++) {
       mbar_init(k_full + 8 * i, 1);
       mbar_init(k_empty + 8 * i, C::kWarpgroups);

@@ -1,0 +1,72 @@
+// bench_cuda_attention [SHAPE NUMBERS...]: times of the attention kernels, alternatives in turn.
+#include "bench/cuda/bench_data.h"
+
+namespace spate::bench {
+namespace {
+
+__device__ std::uint32_t mix(std::uint64_t x) {
+  x ^= x >> 33;
+  x *= 0xff51afd7ed558ccdull;
+  x ^= x >> 33;
+  x *= 0xc4ceb9fe1a85ec53ull;
+  return static_cast<std::uint32_t>(x ^ (x >> 33));
+}
+__device__ float normal(std::uint64_t i) {
+  const float u = (static_cast<float>(mix(2 * i)) + 1.f) * 2.3283064e-10f;
+  const float v = static_cast<float>(mix(2 * i + 1)) * 2.3283064e-10f;
+  return sqrtf(-2 * __logf(fminf(u, 1.f))) * cospif(2 * v);
+}
+__global__ void fill_normal(__nv_bfloat16* p, std::int64_t n) {
+  for (std::int64_t i = blockIdx.x * std::int64_t{blockDim.x} + threadIdx.x; i < n;
+       i += std::int64_t{gridDim.x} * blockDim.x) {
+    p[i] = __float2bfloat16(normal(static_cast<std::uint64_t>(i)));
+  }
+}
+// Sign and mantissa at random, exponents around one.
+__global__ void fill_fp8(std::uint8_t* p, std::int64_t n) {
+  for (std::int64_t i = blockIdx.x * std::int64_t{blockDim.x} + threadIdx.x; i < n;
+       i += std::int64_t{gridDim.x} * blockDim.x) {
+    const std::uint32_t x = mix(static_cast<std::uint64_t>(i));
+    p[i] = static_cast<std::uint8_t>((x & 0x87u) | ((4 + (x >> 8 & 3)) << 3));
+  }
+}
+
+}  // namespace
+
+__nv_bfloat16* Arena::noise(std::int64_t n) {
+  auto* p = zeros<__nv_bfloat16>(n);
+  fill_normal<<<1056, 256>>>(p, n);
+  require(cudaDeviceSynchronize());
+  return p;
+}
+std::uint8_t* Arena::fp8_noise(std::int64_t n_bytes) {
+  auto* p = zeros<std::uint8_t>(n_bytes);
+  fill_fp8<<<1056, 256>>>(p, n_bytes);
+  require(cudaDeviceSynchronize());
+  return p;
+}
+
+}  // namespace spate::bench
+
+int main(int argc, char** argv) {
+  using spate::bench::Shape;
+  static const Shape kShapes[] = {
+      {1, 1024, 1024, 64, 8, 128, true},     {16, 1024, 1024, 16, 16, 128, true},
+      {4, 4096, 4096, 16, 16, 128, true},    {1, 16384, 16384, 16, 16, 128, true},
+      {1, 16384, 16384, 16, 16, 128, false}, {8, 4096, 4096, 32, 8, 128, true},
+      {1, 16384, 16384, 32, 32, 64, true},   {1, 16384, 16384, 8, 8, 256, true},
+      {128, 1, 1024, 64, 8, 128, false},     {64, 1, 8192, 32, 8, 128, false},
+      {256, 1, 2048, 32, 8, 128, false},     {1, 1, 131072, 32, 8, 128, false},
+      {1, 1, 1024, 32, 8, 128, false},       {7, 1, 999, 32, 8, 128, false}};
+  for (int i = 0; i < static_cast<int>(std::size(kShapes)); ++i) {
+    bool wanted = argc < 2;
+    for (int a = 1; a < argc; ++a) wanted = wanted || std::atoi(argv[a]) == i;
+    if (!wanted) continue;
+    if (kShapes[i].queries > 1)
+      spate::bench::bench_prefill(i, kShapes[i]);
+    else
+      spate::bench::bench_decode(i, kShapes[i]);
+    std::fflush(stdout);
+  }
+  return 0;
+}

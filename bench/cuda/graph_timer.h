@@ -1,0 +1,88 @@
+// Times alternatives against each other: each in a CUDA graph of several launches, replayed in turn
+// so that all see the same clocks; medians over all rounds.
+#pragma once
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <cuda_runtime.h>
+
+namespace spate::bench {
+
+inline void require(cudaError_t error) {
+  if (error == cudaSuccess) return;
+  std::printf("%s\n", cudaGetErrorString(error));
+  std::exit(1);
+}
+
+class GraphTimer {
+ public:
+  using Launch = std::function<cudaError_t(int index, cudaStream_t stream)>;
+
+  explicit GraphTimer(int launches = 12) : launches_(launches) {
+    require(cudaStreamCreate(&stream_));
+  }
+  ~GraphTimer() {
+    for (Entry& e : entries_) cudaGraphExecDestroy(e.graph);
+    cudaStreamDestroy(stream_);
+  }
+  GraphTimer(const GraphTimer&) = delete;
+  GraphTimer& operator=(const GraphTimer&) = delete;
+
+  // Launch i of the graph is called with i, to rotate over copies of the data.
+  void add(std::string name, const Launch& launch) {
+    require(launch(0, stream_));
+    require(cudaStreamSynchronize(stream_));
+    cudaGraph_t graph = nullptr;
+    Entry entry{std::move(name), nullptr, {}};
+    require(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
+    for (int i = 0; i < launches_; ++i) require(launch(i, stream_));
+    require(cudaStreamEndCapture(stream_, &graph));
+    require(cudaGraphInstantiate(&entry.graph, graph, 0));
+    cudaGraphDestroy(graph);
+    entries_.push_back(std::move(entry));
+  }
+
+  // report(name, microseconds of one launch)
+  void run(const std::function<void(const std::string&, double)>& report, int rounds = 5) {
+    for (int round = 0; round < rounds; ++round) {
+      for (Entry& e : entries_) measure(e, round > 0);
+    }
+    for (Entry& e : entries_) {
+      std::sort(e.times.begin(), e.times.end());
+      report(e.name, e.times[e.times.size() / 2]);
+    }
+  }
+
+ private:
+  struct Entry {
+    std::string name;
+    cudaGraphExec_t graph;
+    std::vector<double> times;
+  };
+  void measure(Entry& e, bool keep) {
+    cudaEvent_t events[5];
+    for (cudaEvent_t& event : events) require(cudaEventCreate(&event));
+    for (cudaEvent_t& event : events) {
+      require(cudaEventRecord(event, stream_));
+      if (&event != &events[4]) require(cudaGraphLaunch(e.graph, stream_));
+    }
+    require(cudaStreamSynchronize(stream_));
+    for (int i = 0; i < 4 && keep; ++i) {
+      float ms = 0;
+      require(cudaEventElapsedTime(&ms, events[i], events[i + 1]));
+      e.times.push_back(static_cast<double>(ms) * 1e3 / launches_);
+    }
+    for (cudaEvent_t& event : events) cudaEventDestroy(event);
+  }
+
+  int launches_;
+  cudaStream_t stream_ = nullptr;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace spate::bench

@@ -1,0 +1,108 @@
+// Prefill shapes: the tuned kernel over strided keys and over pages, and other tunings of it.
+#include "bench/cuda/bench_data.h"
+#include "spate/kernels/cuda/prefill_sm90.cuh"
+
+namespace spate::bench {
+namespace {
+
+using cuda::KvLayout;
+using cuda::Mask;
+template <int kDim, Mask kMask, KvLayout kLayout = KvLayout::kStrided>
+using Variant = cuda::PrefillVariant<__nv_bfloat16, kDim, kMask, kLayout>;
+
+template <class V, int kEvery>
+struct Emulating : cuda::PrefillTuning<V> {
+  static constexpr int kEmulate = kEvery;
+};
+
+struct PrefillBench {
+  Shape s;
+  Arena arena;
+  GraphTimer timer;
+  cuda::PrefillParams p;
+
+  explicit PrefillBench(const Shape& shape) : s(shape) {
+    const std::int64_t tokens = std::int64_t{s.batch} * s.queries,
+                       kv_tokens = std::int64_t{s.batch} * s.keys;
+    p.q = arena.noise(tokens * s.q_heads * s.dim);
+    p.k = arena.noise(kv_tokens * s.kv_heads * s.dim);
+    p.v = arena.noise(kv_tokens * s.kv_heads * s.dim);
+    p.out = arena.zeros<__nv_bfloat16>(tokens * s.q_heads * s.dim);
+    p.lse = arena.zeros<float>(tokens * s.q_heads);
+    p.q_token_stride = p.out_token_stride = std::int64_t{s.q_heads} * s.dim;
+    p.kv_token_stride = std::int64_t{s.kv_heads} * s.dim;
+    p.q_head_stride = p.out_head_stride = p.kv_head_stride = s.dim;
+    p.total_q = tokens;
+    p.total_kv = kv_tokens;
+    p.q_heads = s.q_heads;
+    p.kv_heads = s.kv_heads;
+    p.scale = 1.f / std::sqrt(static_cast<float>(s.dim));
+    p.counters = arena.zeros<std::uint32_t>(2);
+  }
+
+  template <class Config>
+  void add(const char* name) {
+    cuda::PrefillParams mine = p;
+    const int page = 128, pages = s.keys / page;
+    std::vector<cuda::AttentionRequest> requests;
+    for (int b = 0; b < s.batch; ++b) {
+      requests.push_back(
+          {b * s.queries, s.queries, Config::kImage ? b * pages : b * s.keys, s.keys, 0});
+    }
+    if (Config::kImage) {
+      mine.pages = arena.noise(std::int64_t{s.batch} * s.keys * s.kv_heads * 2 * s.dim);
+      std::vector<std::int32_t> table(static_cast<std::size_t>(s.batch * pages));
+      for (std::size_t i = 0; i < table.size(); ++i)
+        table[i] = static_cast<std::int32_t>((i * 7919) % table.size());
+      mine.page_table = arena.copy(table);
+    }
+    cuda::PrefillPlanOptions o;
+    o.q_heads = s.q_heads;
+    o.kv_heads = s.kv_heads;
+    o.tile_rows = Config::kTileRows;
+    o.kv_token_bytes = 4 * s.dim;
+    o.window.right = s.causal ? 0 : -1;
+    const cuda::PrefillPlan plan = cuda::plan_prefill(requests, o);
+    mine.tiles = arena.copy(plan.tiles);
+    mine.n_tiles = static_cast<int>(plan.tiles.size());
+    mine.pack_shift = plan.pack_shift;
+    timer.add(name, [mine](int, cudaStream_t stream) {
+      return cuda::launch_prefill_config<Config>(mine, stream);
+    });
+  }
+  template <class V>
+  void add_tuned(const char* name) {
+    add<cuda::PrefillKernel<V>>(name);
+  }
+  template <class V, int kEvery>
+  void add_emulating(const char* name) {
+    add<cuda::PrefillConfig<V, Emulating<V, kEvery>>>(name);
+  }
+};
+
+}  // namespace
+
+void bench_prefill(int number, const Shape& s) {
+  PrefillBench bench(s);
+  if (s.dim == 128 && s.causal) {
+    bench.add_tuned<Variant<128, Mask::kCausal>>("tuned");
+    bench.add_emulating<Variant<128, Mask::kCausal>, 8>("emulate 8");
+    bench.add_tuned<Variant<128, Mask::kCausal, KvLayout::kPages>>("pages");
+  } else if (s.dim == 128) {
+    bench.add_tuned<Variant<128, Mask::kFull>>("tuned");
+  } else if (s.dim == 64) {
+    bench.add_tuned<Variant<64, Mask::kCausal>>("tuned");
+    bench.add_emulating<Variant<64, Mask::kCausal>, 4>("emulate 4");
+    bench.add_emulating<Variant<64, Mask::kCausal>, 8>("emulate 8");
+  } else {
+    bench.add_tuned<Variant<256, Mask::kCausal>>("tuned");
+  }
+  const double bytes =
+      4.0 * s.batch *
+      (s.queries * static_cast<double>(s.q_heads) + s.keys * static_cast<double>(s.kv_heads)) *
+      s.dim;
+  bench.timer.run(
+      [&](const std::string& name, double us) { print_row(number, s, name.c_str(), us, bytes); });
+}
+
+}  // namespace spate::bench
