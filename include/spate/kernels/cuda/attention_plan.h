@@ -191,9 +191,8 @@ struct DecodePlanOptions {
   int page_tokens = 128;
   int multiprocessors = 132;
   std::int32_t window_left = -1;
-  // 0: shares of equal size cut rows anywhere, the fastest. Otherwise rows are cut at multiples of
-  // this many tokens alone (a multiple of block_tokens): a row's bits depend on its own length
-  // only.
+  // 0: shares of equal size cut rows anywhere, the fastest. Otherwise rows are cut at multiples of this
+  // many tokens alone (of a 32nd of the row if that is more): a row's bits depend on its own length.
   int split_tokens = 0;
 };
 
@@ -204,7 +203,6 @@ inline std::vector<DecodeSegment> decode_pieces(std::span<const AttentionRequest
                                                 const DecodePlanOptions& o) {
   std::vector<DecodeSegment> pieces;
   const int tokens_at_once = std::max(1, o.columns / (o.q_heads / o.kv_heads));
-  const std::int32_t split = o.split_tokens / o.block_tokens;
   std::int32_t row = 0;
   for (const AttentionRequest& r : requests) {
     for (std::int32_t q = 0; q < r.q_len; q += tokens_at_once) {
@@ -212,6 +210,8 @@ inline std::vector<DecodeSegment> decode_pieces(std::span<const AttentionRequest
       const std::int32_t kv_len = std::max(0, r.kv_len - (r.q_len - q - q_len));
       const std::int32_t first_key =
           o.window_left < 0 ? 0 : std::max(0, kv_len - q_len - o.window_left);
+      const auto split = static_cast<std::int32_t>(
+          o.split_tokens == 0 ? 0 : ceil_div(std::max(o.split_tokens, kv_len / 32), o.block_tokens));
       const std::int32_t begin = std::min(first_key, std::max(0, kv_len - 1)) / o.block_tokens;
       const auto end = static_cast<std::int32_t>(
           std::max<std::int64_t>(begin + 1, ceil_div(kv_len, o.block_tokens)));
@@ -273,7 +273,11 @@ inline DecodePlan plan_decode(std::span<const AttentionRequest> requests,
   const bool cut = o.split_tokens == 0;
   const auto grid = static_cast<int>(std::min<std::int64_t>(
       cut ? total : static_cast<std::int64_t>(pieces.size()), o.multiprocessors));
-  const std::int64_t load = cut ? 0 : plan_detail::smallest_load(pieces, grid);
+  // Small shares take whole multiples of the largest one: as fast as equal ones, and rows whose length
+  // is such a multiple are cut into fewer parts.
+  const std::int64_t share_size = plan_detail::ceil_div(total, grid);
+  const bool equal = cut && share_size > 8;
+  const std::int64_t load = cut ? share_size : plan_detail::smallest_load(pieces, grid);
 
   std::vector<std::vector<DecodeSegment>> shares(static_cast<std::size_t>(grid));
   std::vector<std::int32_t> parts(static_cast<std::size_t>(plan.rows), 0);
@@ -282,7 +286,7 @@ inline DecodePlan plan_decode(std::span<const AttentionRequest> requests,
   for (DecodeSegment s : pieces) {
     while (s.block < s.block_end) {
       std::int64_t room = load - used;
-      if (cut) room = total * (share + 1) / grid - total * share / grid - used;
+      if (equal) room = total * (share + 1) / grid - total * share / grid - used;
       const std::int64_t size = s.block_end - s.block;
       if (room <= 0 || (!cut && size > room)) {
         ++share;

@@ -17,11 +17,11 @@ struct DecodeConsumer {
 
   const DecodeParams& p;
   const DecodeShared<C>& s;
+  const int heads;
   const int lane = static_cast<int>(threadIdx.x) & 31;
   const int warp = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 32, 0);
   const int g = lane >> 2, t = lane & 3;  // tokens or dims g, g + 8; columns 2t, 2t + 1 of a tile
-  const StageLayout layout = StageLayout::of<C>(p.page_tokens);
-  const int heads = p.q_heads / p.kv_heads;
+  const StageLayout layout;
   Ring<C::kStages> ring{0};
   std::uint32_t merge_parity = 1;
 
@@ -33,9 +33,9 @@ struct DecodeConsumer {
   int back[kTiles][2];     // how far the column's query stands before the last key
   float slope[kTiles][2];  // Score::kAlibi, in units of raw scores
 
-  __device__ __forceinline__ DecodeConsumer(const DecodeParams& params,
+  __device__ __forceinline__ DecodeConsumer(const DecodeArguments& args,
                                             const DecodeShared<C>& shared)
-      : p(params), s(shared) {}
+      : p(args.p), s(shared), heads(args.heads), layout(StageLayout::of<C>(args.page_shift)) {}
 
   // ---- queries
 
@@ -98,7 +98,7 @@ struct DecodeConsumer {
 #pragma unroll
       for (int e = 0; e < 2; e++) {
         const int column = min(n * 8 + 2 * t + e, columns - 1);
-        back[n][e] = r.q_len() - 1 - column / heads;
+        back[n][e] = r.q_len() == 1 ? 0 : r.q_len() - 1 - column / heads;
         if constexpr (C::kScore == Score::kAlibi) {
           slope[n][e] = __ldg(p.alibi_slopes + r.kv_head * heads + column % heads) / raw_scale;
         }

@@ -22,12 +22,12 @@ struct DecodeEpilogue {
 
   const DecodeParams& p;
   const DecodeShared<C>& s;
-  const int thread;
+  const int heads, thread;
   DecodeRecord r;
 
-  __device__ __forceinline__ DecodeEpilogue(const DecodeParams& params,
+  __device__ __forceinline__ DecodeEpilogue(const DecodeArguments& args,
                                             const DecodeShared<C>& shared, int index)
-      : p(params), s(shared), thread(index) {}
+      : p(args.p), s(shared), heads(args.heads), thread(index) {}
 
   static __device__ __forceinline__ void add(float4& a, const float4& b, float f) {
     a.x += b.x * f;
@@ -88,9 +88,10 @@ struct DecodeEpilogue {
 
   __device__ __forceinline__ void store(int v, const Partial& a) const {
     using T = typename C::T;
-    const int column = v / kRowVectors, vector = v % kRowVectors, heads = p.q_heads / p.kv_heads;
-    const std::int64_t token = r.q_token + column / heads;
-    const int head = r.kv_head * heads + column % heads;
+    const int column = v / kRowVectors, vector = v % kRowVectors;
+    const int ahead = r.q_len() == 1 ? 0 : column / heads;
+    const std::int64_t token = r.q_token + ahead;
+    const int head = r.kv_head * heads + column - ahead * heads;
     const float inv = a.sum > 0 ? (C::kFp8 ? p.v_scale[r.kv_head] : 1.f) / a.sum : 0;
     T* row = static_cast<T*>(p.out) + token * p.out_token_stride + std::int64_t{head} * C::kHeadDim;
     *reinterpret_cast<uint2*>(row + vector * 4) = make_uint2(
@@ -123,11 +124,12 @@ struct DecodeEpilogue {
       mbar_wait(s.merge_full, parity);
       r = s.record(C::kStages);
       if ((r.flags & DecodeRecord::kStop) != 0) break;
-      const int count = r.q_len() * (p.q_heads / p.kv_heads) * kRowVectors;
+      const int count = r.q_len() * heads * kRowVectors;
       Partial a[kMine];
       float seen = 0;
 #pragma unroll
       for (int i = 0; i < kMine; i++) {
+        if (i * kThreads >= count) break;
         a[i] = merge_warps(min(thread + i * kThreads, count - 1));
         seen += a[i].o.x + a[i].o.y + a[i].o.z + a[i].o.w + a[i].sum;
       }

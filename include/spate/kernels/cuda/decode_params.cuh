@@ -27,7 +27,7 @@ struct DecodeParams {
   const void* pages = nullptr;               // [page][kv_heads] blocks, kv_image.h
   const std::int32_t* page_table = nullptr;  // a request's pages from AttentionRequest::kv_begin
                                              // on; null: page ids count up from kv_begin
-  int page_tokens = 128;           // a power of two from 16 up
+  int page_tokens = 128;                     // a power of two from 16 up
   const float* k_scale = nullptr;  // FP8 only: [kv_heads], what stored keys and values are
   const float* v_scale = nullptr;  // multiplied by
 
@@ -73,6 +73,8 @@ struct DecodeKernel : V {
   static constexpr int kEpilogueWarps = kColumns * kHeadDim > 1024 ? 3 : 4;
   static constexpr int kWarpTokens = kRowBytes * kColumns <= 256 * 8 ? 32 : 16;
   static constexpr int kBlockTokens = kWarps * kWarpTokens;  // of a stage
+  static constexpr int kBlockShift = kBlockTokens == 128 ? 7 : 6;
+  static_assert(1 << kBlockShift == kBlockTokens);
   static constexpr int kThreads = (kWarps + kEpilogueWarps + 1) * 32;
   static constexpr std::uint32_t kStageBytes = 2 * kBlockTokens * kRowBytes;
   static constexpr std::uint32_t kQueryBytes = kColumns * kHeadDim * 2;
@@ -93,6 +95,13 @@ struct DecodeKernel : V {
   static constexpr std::uint32_t kOffsetBars = kOffsetRecords + 32 * (kStages + 1);
   static constexpr std::uint32_t kSharedBytes = kOffsetBars + 8 * (2 * kStages + 2) + 16;
   static_assert(kSharedBytes <= 232448);
+};
+
+// The parameters and what the kernel would otherwise divide for, on its way to the first byte.
+struct DecodeArguments {
+  DecodeParams p;
+  int heads = 1;       // query heads of a kv head
+  int page_shift = 7;  // log2 of page_tokens
 };
 
 // What travels with a stage: which piece of work its KV block belongs to.
@@ -154,8 +163,8 @@ struct DecodeShared {
 struct StageLayout {
   int shift;  // log2 of the tokens that lie together
   template <class C>
-  __device__ __forceinline__ static StageLayout of(int page_tokens) {
-    return {31 - __clz(min(page_tokens, C::kBlockTokens))};
+  __device__ __forceinline__ static StageLayout of(int page_shift) {
+    return {min(page_shift, 31 - __clz(C::kBlockTokens))};
   }
   __device__ __forceinline__ int tokens() const { return 1 << shift; }
   // Offset of the K row group of `token` (a multiple of 16); V is `tokens() * row_bytes` further.

@@ -8,19 +8,19 @@ template <class C>
 struct DecodeProducer {
   const DecodeParams& p;
   const DecodeShared<C>& s;
+  const int heads, page_shift;
   const int lane = static_cast<int>(threadIdx.x) & 31;
-  const StageLayout layout = StageLayout::of<C>(p.page_tokens);
+  const StageLayout layout = StageLayout::of<C>(page_shift);
   Ring<C::kStages> ring{1};
   bool waited = false;
   int ids = 0;  // lane i: id of the i-th page from the last read position on
 
-  __device__ __forceinline__ DecodeProducer(const DecodeParams& params,
+  __device__ __forceinline__ DecodeProducer(const DecodeArguments& args,
                                             const DecodeShared<C>& shared)
-      : p(params), s(shared) {}
+      : p(args.p), s(shared), heads(args.heads), page_shift(args.page_shift) {}
 
   __device__ __forceinline__ void load_query(const DecodeSegment& g, int stage,
                                              std::uint32_t bar) const {
-    const int heads = p.q_heads / p.kv_heads;
     const std::uint32_t bytes = heads * C::kHeadDim * 2;
     for (int i = 0; i < g.q_len; i++) {
       const auto* src = static_cast<const typename C::T*>(p.q) +
@@ -39,28 +39,27 @@ struct DecodeProducer {
     if (lane == 0) load_query(first, 0, s.full);
   }
 
-  // Pages of one block, and the position of block b's first page in the request's table.
-  __device__ __forceinline__ int pages() const { return C::kBlockTokens >> layout.shift; }
+  // Log2 of the pages of one block, and the position of block b's first page in the request's
+  // table.
+  __device__ __forceinline__ int pages_shift() const { return C::kBlockShift - layout.shift; }
   __device__ __forceinline__ int page_index(int b) const {
-    return b * C::kBlockTokens / p.page_tokens;
+    return b * C::kBlockTokens >> page_shift;
   }
 
   // This lane's page of block b.
   __device__ __forceinline__ int page_of(const DecodeSegment& g, int b) {
-    if (p.page_table == nullptr) return g.table + page_index(b) + min(lane, pages() - 1);
-    const int count = pages(), at = (b - g.block) * count & 31;
-    const int last = max(0, (g.kv_len - 1) / p.page_tokens);
-    const bool known = b == g.block && count == 1 && g.first_page >= 0;
-    if (known)
-      ids = g.first_page;
-    else if (at == 0 || (b == g.block + 1 && count == 1 && g.first_page >= 0)) {
-      const int back = at / count;  // blocks whose ids the lanes before `at` hold
-      const int index = C::kBlockTokens >= p.page_tokens
-                            ? page_index(b - back) + lane
-                            : (b - back + lane) * C::kBlockTokens / p.page_tokens;
+    const int shift = pages_shift(), mine = min(lane, (1 << shift) - 1);
+    if (p.page_table == nullptr) return g.table + page_index(b) + mine;
+    const bool first_known = shift == 0 && g.first_page >= 0;
+    if (first_known && b == g.block) return g.first_page;
+    const int at = ((b - g.block) << shift) & 31;
+    if (at == 0 || (first_known && b == g.block + 1)) {
+      const int first = b - (at >> shift);  // the block whose ids begin at lane 0
+      const int index = shift > 0 ? page_index(first) + lane : page_index(first + lane);
+      const int last = max(0, (g.kv_len - 1) >> page_shift);
       ids = __ldg(p.page_table + g.table + min(index, last));
     }
-    return __shfl_sync(~0u, ids, (at + min(lane, count - 1)) & 31);
+    return __shfl_sync(~0u, ids, (at + mine) & 31);
   }
 
   // Copies this lane's page of block b into the stage; returns the bytes of the whole block.
@@ -68,7 +67,7 @@ struct DecodeProducer {
                                        std::uint32_t bar) const {
     const int together = layout.tokens(), first = b * C::kBlockTokens + lane * together;
     const int tokens = min(together, (g.kv_len - first + 7) / 8 * 8);
-    if (lane >= pages() || tokens <= 0) return;
+    if (lane >> pages_shift() != 0 || tokens <= 0) return;
     const std::uint32_t half = together * C::kRowBytes, bytes = tokens * C::kRowBytes;
     const std::int64_t page_half = std::int64_t{p.page_tokens} * C::kRowBytes;
     const auto* src = static_cast<const std::uint8_t*>(p.pages) +
@@ -96,7 +95,7 @@ struct DecodeProducer {
     r.first_slot = g.first_slot;
     r.shape = g.parts << 8 | g.q_len;
     const int tokens = max(0, min(C::kBlockTokens, (keys + 7) / 8 * 8));
-    const std::uint32_t query = g.q_len * (p.q_heads / p.kv_heads) * C::kHeadDim * 2;
+    const std::uint32_t query = g.q_len * heads * C::kHeadDim * 2;
     mbar_expect_bytes(s.full + 8 * ring.stage, 2 * tokens * C::kRowBytes + (query_too ? query : 0));
   }
 

@@ -19,24 +19,24 @@ namespace spate::cuda {
 
 template <class C>
 __global__ __launch_bounds__(C::kThreads,
-                             1) void decode_kernel(const __grid_constant__ DecodeParams p) {
+                             1) void decode_kernel(const __grid_constant__ DecodeArguments args) {
   extern __shared__ __align__(1024) std::uint8_t smem[];
   const DecodeShared<C> shared(smem);
   const int warp = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 32, 0);
   constexpr int kProducer = C::kWarps + C::kEpilogueWarps;
   DecodeSegment segment;
   if (warp == kProducer) {
-    segment = p.segments[blockIdx.x];
+    segment = args.p.segments[blockIdx.x];
     if ((threadIdx.x & 31) == 0) shared.init();
   }
   __syncthreads();
   grid_launch_dependents();
   if (warp == kProducer) {
-    DecodeProducer<C>(p, shared).run(segment);
+    DecodeProducer<C>(args, shared).run(segment);
   } else if (warp >= C::kWarps) {
-    DecodeEpilogue<C>(p, shared, static_cast<int>(threadIdx.x) - C::kWarps * 32).run();
+    DecodeEpilogue<C>(args, shared, static_cast<int>(threadIdx.x) - C::kWarps * 32).run();
   } else {
-    DecodeConsumer<C>(p, shared).run();
+    DecodeConsumer<C>(args, shared).run();
   }
 }
 
@@ -48,6 +48,8 @@ cudaError_t launch_decode(const DecodeParams& p, cudaStream_t stream) {
   const bool page_fits = p.page_tokens >= 16 && (p.page_tokens & (p.page_tokens - 1)) == 0;
   const bool grouped = p.kv_heads > 0 && p.q_heads % p.kv_heads == 0;
   if (!page_fits || !grouped || p.q_heads / p.kv_heads > C::kColumns) return cudaErrorInvalidValue;
+  DecodeArguments args{p, p.q_heads / p.kv_heads, 0};
+  while (1 << args.page_shift < p.page_tokens) ++args.page_shift;
   auto* kernel = &decode_kernel<C>;
   const cudaError_t error = cudaFuncSetAttribute(
       kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(C::kSharedBytes));
@@ -62,7 +64,7 @@ cudaError_t launch_decode(const DecodeParams& p, cudaStream_t stream) {
   launch.stream = stream;
   launch.attrs = &attribute;
   launch.numAttrs = p.dependent_launch ? 1 : 0;
-  return cudaLaunchKernelEx(&launch, kernel, p);
+  return cudaLaunchKernelEx(&launch, kernel, args);
 }
 
 }  // namespace spate::cuda

@@ -36,7 +36,7 @@ struct PrefillParams {
   // KvLayout::kPages
   const void* pages = nullptr;               // [page][kv_heads] blocks, kv_image.h
   const std::int32_t* page_table = nullptr;  // a request's pages from AttentionRequest::kv_begin on
-  int page_tokens = 128;                     // a multiple of 8
+  int page_tokens = 128;                     // a power of two from 8 up
 
   // Mask::kWindow: keys before and after a query's position
   int window_left = 1 << 30, window_right = 0;
@@ -78,18 +78,20 @@ struct PrefillTuning {
   static constexpr bool kOutputInQuery = V::kHeadDim > 128;  // stage O in Q's memory
   static constexpr int kLazy = 8;
   static constexpr int kEmulate = 0;
+  static constexpr bool kWideProducer = V::kLayout == KvLayout::kPages;
 };
 
 template <class V, class Tuning>
 struct PrefillConfig : V, Tuning {
   using Tuning::kBlock, Tuning::kWarpgroups, Tuning::kStages, Tuning::kOutputInQuery;
+  using Tuning::kWideProducer;
   using V::kHeadDim, V::kLayout;
   static constexpr int kTileRows = kWarpgroups * 64;
   static constexpr int kThreads = (kWarpgroups + 1) * 128;
-  // Of 64K in all; walking a page table takes more than issuing tensor copies.
   static constexpr bool kImage = kLayout == KvLayout::kPages;
-  static constexpr int kProducerRegisters = kWarpgroups == 3 ? 32 : kImage ? 40 : 24;
-  static constexpr int kConsumerRegisters = kWarpgroups == 3 ? 160 : kImage ? 232 : 240;
+  // Of 64K in all; walking a page table takes more than issuing tensor copies.
+  static constexpr int kProducerRegisters = kWarpgroups == 3 ? 32 : kWideProducer ? 40 : 24;
+  static constexpr int kConsumerRegisters = kWarpgroups == 3 ? 160 : kWideProducer ? 232 : 240;
   static constexpr int kChunks = (kHeadDim + 63) / 64;  // of 64 columns, 128 bytes
   static constexpr std::uint32_t kRowBytes = kChunks * 128;
   static_assert(kRowBytes == kv_row_bytes(kHeadDim, 2));
@@ -113,6 +115,7 @@ struct PrefillConfig : V, Tuning {
 struct PrefillArguments {
   CUtensorMap map_q, map_k, map_v, map_out;
   PrefillParams p;
+  int page_shift;  // log2 of page_tokens
 };
 
 // Addresses of everything in shared memory.

@@ -1,62 +1,61 @@
-// The producer warp of prefill: walks the tile list and copies Q, K and V into shared memory, from
-// the right end of a tile's keys to the left, V one block behind K.
+// The producer thread of prefill: walks the tile list and copies Q, K and V into shared memory,
+// from the right end of a tile's keys to the left, V one block behind K. It is one elected thread
+// and no warp: copies by a lane that the compiler cannot prove to be alone cost a loop around each.
 #pragma once
 #include "spate/kernels/cuda/prefill_params.cuh"
 
 namespace spate::cuda {
 
-// Strided KV needs one lane; with pages, lane i copies the i-th run of tokens of a block.
 template <class C>
 struct PrefillProducer {
   const PrefillArguments& args;
   const PrefillParams& p;
   const PrefillShared<C>& s;
-  const int lane = static_cast<int>(threadIdx.x) & 31;
   Ring<C::kStages> k_ring{1}, v_ring{1};
 
   __device__ __forceinline__ PrefillProducer(const PrefillArguments& a,
                                              const PrefillShared<C>& shared)
       : args(a), p(a.p), s(shared) {}
 
-  // Pages: this lane's part of block j is the run of its tokens on the lane-th page the block
-  // touches.
-  __device__ __forceinline__ int page_index(int j) const {
-    return j * C::kBlock / p.page_tokens + lane;
-  }
   __device__ __forceinline__ int block_end(const PrefillTile& t, int j) const {
     return min((j + 1) * C::kBlock, (t.kv_len + 7) / 8 * 8);
   }
-  // Id of that page, read ahead of its use.
-  __device__ __forceinline__ int page_of(const PrefillTile& t, int j) const {
+  __device__ __forceinline__ int page_id(const PrefillTile& t, int index) const {
+    return __ldg(p.page_table + t.kv_begin + index);
+  }
+  // Id of the block's first page, read ahead of its use; the ids of the others lie beside it.
+  __device__ __forceinline__ int first_page(const PrefillTile& t, int j) const {
     if constexpr (!C::kImage) return 0;
-    const int index = page_index(j);
-    return index * p.page_tokens < block_end(t, j) ? __ldg(p.page_table + t.kv_begin + index) : 0;
+    return page_id(t, j * C::kBlock >> args.page_shift);
   }
-  __device__ __forceinline__ void load_run(const PrefillTile& t, int j, int half, int page,
-                                           std::uint32_t dst, std::uint32_t bar) const {
-    const int start = page_index(j) * p.page_tokens;
-    const int from = max(j * C::kBlock, start), to = min(block_end(t, j), start + p.page_tokens);
-    if (from >= to) return;
-    const std::int64_t row =
-        ((std::int64_t{page} * p.kv_heads + t.kv_head) * 2 + half) * p.page_tokens;
-    const auto* src =
-        static_cast<const std::uint8_t*>(p.pages) + (row + from - start) * C::kRowBytes;
-    bulk_load(dst + (from - j * C::kBlock) * C::kRowBytes, src, (to - from) * C::kRowBytes, bar,
-              kEvictNormal);
+  // Block j of K (half 0) or V (half 1) as runs of tokens, one a page.
+  __device__ __forceinline__ void copy_runs(const PrefillTile& t, int j, int half, int page,
+                                            std::uint32_t dst, std::uint32_t bar) const {
+    const int end = block_end(t, j);
+    for (int at = j * C::kBlock; at < end;) {
+      const int index = at >> args.page_shift, start = index << args.page_shift;
+      const int to = min(end, start + p.page_tokens);
+      if (at > j * C::kBlock) page = page_id(t, index);
+      const std::int64_t row =
+          ((std::int64_t{page} * p.kv_heads + t.kv_head) * 2 + half) * p.page_tokens + at - start;
+      const std::uint32_t bytes = (to - at) * C::kRowBytes;
+      bulk_load(dst, static_cast<const std::uint8_t*>(p.pages) + row * C::kRowBytes, bytes, bar,
+                kEvictNormal);
+      dst += bytes;
+      at = to;
+    }
   }
-  // Block j of K (half 0) or V (half 1) into the ring's next stage.
+  // Into the ring's next stage.
   __device__ __forceinline__ void load(const PrefillTile& t, int j, int half, int page) {
     Ring<C::kStages>& ring = half == 0 ? k_ring : v_ring;
     const std::uint32_t full = (half == 0 ? s.k_full : s.v_full) + 8 * ring.stage;
     const std::uint32_t empty = (half == 0 ? s.k_empty : s.v_empty) + 8 * ring.stage;
     const std::uint32_t dst = (half == 0 ? s.k : s.v) + ring.stage * C::kBlockBytes;
+    mbar_wait(empty, ring.parity);
     if constexpr (C::kImage) {
-      mbar_wait(empty, ring.parity);
-      if (lane == 0) mbar_expect_bytes(full, (block_end(t, j) - j * C::kBlock) * C::kRowBytes);
-      __syncwarp();
-      load_run(t, j, half, page, dst, full);
-    } else if (lane == 0) {
-      mbar_wait(empty, ring.parity);
+      mbar_expect_bytes(full, (block_end(t, j) - j * C::kBlock) * C::kRowBytes);
+      copy_runs(t, j, half, page, dst, full);
+    } else {
       mbar_expect_bytes(full, C::kBlockBytes);
       const void* map = half == 0 ? &args.map_k : &args.map_v;
 #pragma unroll
@@ -69,7 +68,6 @@ struct PrefillProducer {
   }
   __device__ __forceinline__ void load_query(const PrefillTile& t,
                                              std::uint32_t empty_parity) const {
-    if (lane != 0) return;
     mbar_wait(s.q_empty, empty_parity);
     mbar_expect_bytes(s.q_full, C::kQueryBytes);
 #pragma unroll
@@ -80,54 +78,54 @@ struct PrefillProducer {
   }
   // Hands the tile to the consumers; rows < 0 tells them to stop.
   __device__ __forceinline__ void publish(const PrefillTile& t, int count) const {
-    if (lane != 0) return;
     mbar_wait(s.tile_empty, (count & 1) ^ 1);
-    const auto* words = reinterpret_cast<const std::int32_t*>(&t);
-#pragma unroll
-    for (int i = 0; i < 8; i += 4) {
-      asm volatile("st.shared.v4.b32 [%0],{%1,%2,%3,%4};" ::"r"(s.tile + 4 * i), "r"(words[i]),
-                   "r"(words[i + 1]), "r"(words[i + 2]), "r"(words[i + 3])
-                   : "memory");
-    }
+    asm volatile("st.shared.v4.b32 [%0],{%1,%2,%3,%4};" ::"r"(s.tile), "r"(t.q_token), "r"(t.rows),
+                 "r"(t.kv_begin), "r"(t.kv_len)
+                 : "memory");
+    asm volatile("st.shared.v4.b32 [%0],{%1,%2,%3,%4};" ::"r"(s.tile + 16), "r"(t.position),
+                 "r"(t.head), "r"(t.kv_head), "r"(t.mask_begin)
+                 : "memory");
     mbar_arrive(s.tile_full);
   }
-
-  __device__ __forceinline__ void run() {
-    int index = static_cast<int>(blockIdx.x), count = 0, queries = 0;
-    PrefillTile t = p.tiles[index];
-    grid_dependency_wait();
-    grid_launch_dependents();
-    while (true) {
-      publish(t, count++);
-      const BlockRange blocks = tile_blocks<C>(t, p);
-      if (blocks.end > blocks.begin) {
-        int page = page_of(t, blocks.end - 1);
-        load(t, blocks.end - 1, 0, page);
-        load_query(t, (queries++ & 1) ^ 1);
-        int next = 0;
-        for (int j = blocks.end - 1; j >= blocks.begin; j--) {
-          const int left = j > blocks.begin ? page_of(t, j - 1) : 0;
-          if (j > blocks.begin) load(t, j - 1, 0, left);
-          if (j == max(blocks.begin, blocks.end - 2)) next = claim();
-          load(t, j, 1, page);
-          page = left;
-        }
-        index = next;
-      } else {
-        index = claim();
-      }
-      index = __shfl_sync(~0u, index, 0);
-      if (index >= p.n_tiles) break;
-      t = p.tiles[index];
-    }
+  __device__ __forceinline__ PrefillTile read_tile(int index) const {
+    PrefillTile t{};
     t.rows = -1;
-    publish(t, count);
-    // The last block to finish makes the counters ready for the next launch.
-    if (lane == 0 && atomicAdd(p.counters + 1, 1) == gridDim.x - 1)
-      p.counters[0] = p.counters[1] = 0;
+    if (index < p.n_tiles) t = p.tiles[index];
+    return t;
   }
   __device__ __forceinline__ int claim() const {
-    return lane == 0 ? static_cast<int>(atomicAdd(p.counters, 1) + gridDim.x) : 0;
+    return static_cast<int>(atomicAdd(p.counters, 1) + gridDim.x);
+  }
+
+  // Copies a tile's Q, K and V; returns the index of the next tile, asked for early enough to hide.
+  __device__ __forceinline__ int load_tile(const PrefillTile& t, BlockRange blocks,
+                                           std::uint32_t parity) {
+    int page = first_page(t, blocks.end - 1), next = 0;
+    load(t, blocks.end - 1, 0, page);
+    load_query(t, parity);
+    for (int j = blocks.end - 1; j >= blocks.begin; j--) {
+      const int left = j > blocks.begin ? first_page(t, j - 1) : 0;
+      if (j > blocks.begin) load(t, j - 1, 0, left);
+      if (j == max(blocks.begin, blocks.end - 2)) next = claim();
+      load(t, j, 1, page);
+      page = left;
+    }
+    return next;
+  }
+
+  __device__ __forceinline__ void run(PrefillTile t) {
+    int count = 0, queries = 0;
+    grid_dependency_wait();
+    grid_launch_dependents();
+    while (t.rows >= 0) {
+      publish(t, count++);
+      const BlockRange blocks = tile_blocks<C>(t, p);
+      const bool visible = blocks.end > blocks.begin;
+      t = read_tile(visible ? load_tile(t, blocks, (queries++ & 1) ^ 1) : claim());
+    }
+    publish(t, count);
+    // The last block to finish makes the counters ready for the next launch.
+    if (atomicAdd(p.counters + 1, 1) == gridDim.x - 1) p.counters[0] = p.counters[1] = 0;
   }
 };
 

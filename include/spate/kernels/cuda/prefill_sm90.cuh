@@ -39,7 +39,10 @@ __global__ __launch_bounds__(C::kThreads,
   __syncthreads();
   if (warpgroup == 0) {
     registers_decrease<C::kProducerRegisters>();
-    if (warp == 0) PrefillProducer<C>(args, shared).run();
+    if (warp == 0 && elect_one()) {
+      PrefillProducer<C> producer(args, shared);
+      producer.run(producer.read_tile(static_cast<int>(blockIdx.x)));
+    }
   } else {
     registers_increase<C::kConsumerRegisters>();
     prefill_consume<C>(args, shared, warpgroup - 1);
@@ -100,8 +103,8 @@ template <class C>
 cudaError_t check(const PrefillParams& p) {
   const bool grouped = p.kv_heads > 0 && p.q_heads % p.kv_heads == 0;
   const bool packed = p.pack_shift == 0 || (p.q_heads / p.kv_heads) == 1 << p.pack_shift;
-  const bool pages =
-      C::kLayout == KvLayout::kStrided || (p.page_tokens > 0 && p.page_tokens % 8 == 0);
+  const bool pages = C::kLayout == KvLayout::kStrided ||
+                     (p.page_tokens >= 8 && (p.page_tokens & (p.page_tokens - 1)) == 0);
   return grouped && packed && pages ? cudaSuccess : cudaErrorInvalidValue;
 }
 
@@ -117,6 +120,7 @@ cudaError_t launch_prefill_config(const PrefillParams& p, cudaStream_t stream) {
   if (p.n_tiles == 0) return cudaSuccess;
   PrefillArguments args{};
   args.p = p;
+  while (1 << args.page_shift < p.page_tokens) ++args.page_shift;
   cudaError_t error = prefill_detail::check<Config>(p);
   if (error == cudaSuccess) error = prefill_detail::make_maps<Config>(args);
   if (error != cudaSuccess) return error;
