@@ -145,12 +145,8 @@ struct DecodeEpilogue {
           store_partial(v, a[i]);
       }
       if (r.slot < 0 || !last_of_row()) continue;
-#pragma unroll
-      for (int i = 0; i < kMine; i++) {
-        const int v = thread + i * kThreads;
-        if (v >= count) break;
-        store(v, merge_parts(v));
-      }
+#pragma unroll 1  // a small kernel's time is in fetching its code
+      for (int v = thread; v < count; v += kThreads) store(v, merge_parts(v));
     }
   }
 };

@@ -36,7 +36,7 @@ struct DecodeProducer {
     if (waited) return;
     waited = true;
     grid_dependency_wait();
-    if (lane == 0) load_query(first, 0, s.full);
+    if (elect_one()) load_query(first, 0, s.full);
   }
 
   // Log2 of the pages of one block, and the position of block b's first page in the request's
@@ -62,18 +62,18 @@ struct DecodeProducer {
     return __shfl_sync(~0u, ids, (at + mine) & 31);
   }
 
-  // Copies this lane's page of block b into the stage; returns the bytes of the whole block.
-  __device__ __forceinline__ void copy(const DecodeSegment& g, int b, int page, std::uint32_t dst,
-                                       std::uint32_t bar) const {
-    const int together = layout.tokens(), first = b * C::kBlockTokens + lane * together;
+  // Copies page `i` of block b into the stage.
+  __device__ __forceinline__ void copy(const DecodeSegment& g, int b, int i, int page,
+                                       std::uint32_t dst, std::uint32_t bar) const {
+    const int together = layout.tokens(), first = b * C::kBlockTokens + i * together;
     const int tokens = min(together, (g.kv_len - first + 7) / 8 * 8);
-    if (lane >> pages_shift() != 0 || tokens <= 0) return;
+    if (tokens <= 0) return;
     const std::uint32_t half = together * C::kRowBytes, bytes = tokens * C::kRowBytes;
     const std::int64_t page_half = std::int64_t{p.page_tokens} * C::kRowBytes;
     const auto* src = static_cast<const std::uint8_t*>(p.pages) +
                       (std::int64_t{page} * p.kv_heads + g.kv_head) * 2 * page_half +
                       std::int64_t{first & (p.page_tokens - 1)} * C::kRowBytes;
-    dst += lane * 2 * half;
+    dst += i * 2 * half;
     if (bytes == page_half) {
       bulk_load(dst, src, 2 * bytes, bar, kEvictFirst);
     } else {
@@ -81,8 +81,23 @@ struct DecodeProducer {
       bulk_load(dst + half, src + page_half, bytes, bar, kEvictFirst);
     }
   }
+  // Block b into the ring's next stage: by one elected thread if it is one page (a copy by a lane
+  // that the compiler cannot prove to be alone costs a loop), else each page by a lane of its own.
+  __device__ __forceinline__ void load_block(const DecodeSegment& g, int b, int page,
+                                             bool query_too) {
+    const std::uint32_t bar = s.full + 8 * ring.stage;
+    const std::uint32_t dst = s.ring + ring.stage * C::kStageBytes;
+    mbar_wait(s.empty + 8 * ring.stage, ring.parity);
+    if (elect_one()) {
+      publish(g, b);
+      if (pages_shift() == 0) copy(g, b, 0, page, dst, bar);
+      if (query_too) load_query(g, ring.stage, bar);
+    }
+    __syncwarp();
+    if (pages_shift() > 0 && lane >> pages_shift() == 0) copy(g, b, lane, page, dst, bar);
+  }
 
-  __device__ __forceinline__ void publish(const DecodeSegment& g, int b, bool query_too) const {
+  __device__ __forceinline__ void publish(const DecodeSegment& g, int b) const {
     const int keys = g.kv_len - b * C::kBlockTokens;
     DecodeRecord& r = s.record(ring.stage);
     r.flags = (b == g.block ? DecodeRecord::kFirst : 0) |
@@ -96,7 +111,8 @@ struct DecodeProducer {
     r.shape = g.parts << 8 | g.q_len;
     const int tokens = max(0, min(C::kBlockTokens, (keys + 7) / 8 * 8));
     const std::uint32_t query = g.q_len * heads * C::kHeadDim * 2;
-    mbar_expect_bytes(s.full + 8 * ring.stage, 2 * tokens * C::kRowBytes + (query_too ? query : 0));
+    mbar_expect_bytes(s.full + 8 * ring.stage,
+                      2 * tokens * C::kRowBytes + (b == g.block ? query : 0));
   }
 
   __device__ __forceinline__ void run(DecodeSegment g) {
@@ -110,12 +126,7 @@ struct DecodeProducer {
         const bool newest = (b + 1) * C::kBlockTokens > g.kv_len - C::kColumns;
         if (!first_segment || newest) wait_for_preceding(first);
         if (b == max(g.block, g.block_end - 2) && g.next >= 0) following = p.segments[g.next];
-        const std::uint32_t bar = s.full + 8 * ring.stage;
-        mbar_wait(s.empty + 8 * ring.stage, ring.parity);
-        if (lane == 0) publish(g, b, b == g.block);
-        __syncwarp();
-        copy(g, b, page, s.ring + ring.stage * C::kStageBytes, bar);
-        if (lane == 0 && b == g.block && !first_segment) load_query(g, ring.stage, bar);
+        load_block(g, b, page, b == g.block && !first_segment);
         if (ring.stage == C::kStages - 1) wait_for_preceding(first);
         ring.next();
       }
@@ -125,7 +136,7 @@ struct DecodeProducer {
     }
     wait_for_preceding(first);
     mbar_wait(s.empty + 8 * ring.stage, ring.parity);
-    if (lane == 0) {
+    if (elect_one()) {
       s.record(ring.stage).flags = DecodeRecord::kStop;
       mbar_arrive(s.full + 8 * ring.stage);
     }
