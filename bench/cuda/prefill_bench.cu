@@ -86,13 +86,11 @@ void bench_prefill(int number, const Shape& s) {
   PrefillBench bench(s);
   if (s.dim == 128 && s.causal) {
     bench.add_tuned<Variant<128, Mask::kCausal>>("tuned");
-    bench.add_emulating<Variant<128, Mask::kCausal>, 8>("emulate 8");
     bench.add_tuned<Variant<128, Mask::kCausal, KvLayout::kPages>>("pages");
   } else if (s.dim == 128) {
     bench.add_tuned<Variant<128, Mask::kFull>>("tuned");
   } else if (s.dim == 64) {
     bench.add_tuned<Variant<64, Mask::kCausal>>("tuned");
-    bench.add_emulating<Variant<64, Mask::kCausal>, 4>("emulate 4");
     bench.add_emulating<Variant<64, Mask::kCausal>, 8>("emulate 8");
   } else {
     bench.add_tuned<Variant<256, Mask::kCausal>>("tuned");
