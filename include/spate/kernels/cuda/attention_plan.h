@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <numeric>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace spate::cuda {
@@ -17,7 +18,7 @@ struct AttentionRequest {
   std::int32_t q_len = 1;
   std::int32_t kv_begin = 0;  // strided KV: its first row of the packed keys; pages: the index of
                               // its first entry in the page table
-  std::int32_t kv_len = 0;        // keys in all, those of the queries included
+  std::int32_t kv_len = 0;    // keys in all, those of the queries included
   std::int32_t mask_columns = 0;  // Mask::kBits: how many of the last keys the bits cover
 };
 
@@ -84,25 +85,23 @@ inline std::int64_t tile_keys(const PrefillTile& t, int pack_shift, AttentionWin
   return std::max<std::int64_t>(0, end - begin);
 }
 
-}  // namespace plan_detail
-
-// Groups of (request, kv head) pairs whose K and V fit the cache run one after the other; inside a
-// group the tiles with the most keys come first (longest processing time first).
-inline PrefillPlan plan_prefill(std::span<const AttentionRequest> requests,
-                                const PrefillPlanOptions& o) {
+struct PrefillPlanner {
+  struct Pair {
+    std::int32_t request, kv_head;
+  };
+  std::span<const AttentionRequest> requests;
+  const PrefillPlanOptions& o;
   PrefillPlan plan;
-  plan.pack_shift = plan_detail::prefill_pack_shift(requests, o);
-  const int group = o.q_heads / o.kv_heads;
-  const int tile_tokens = o.tile_rows >> plan.pack_shift;
-  std::vector<std::int32_t> order(requests.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
-    return requests[static_cast<std::size_t>(a)].kv_len >
-           requests[static_cast<std::size_t>(b)].kv_len;
-  });
+  std::int32_t tile_tokens = 1;
+  std::vector<Pair> members;  // of the current group
 
-  auto append_tiles = [&](const AttentionRequest& r, int kv_head, std::int32_t m) {
-    const std::int32_t first = m * tile_tokens;
+  const AttentionRequest& request(std::int32_t i) const {
+    return requests[static_cast<std::size_t>(i)];
+  }
+  // The m-th tile of a request, for each query head of the kv head, or for all of them if packed.
+  void append_tiles(const AttentionRequest& r, std::int32_t kv_head, std::int32_t m) {
+    const std::int32_t first = m * tile_tokens, group = o.q_heads / o.kv_heads;
+    if (first >= r.q_len) return;
     PrefillTile t{};
     t.q_token = r.q_begin + first;
     t.rows = std::min(r.q_len - first, tile_tokens) << plan.pack_shift;
@@ -111,50 +110,62 @@ inline PrefillPlan plan_prefill(std::span<const AttentionRequest> requests,
     t.position = r.kv_len - r.q_len + first;
     t.kv_head = kv_head;
     t.mask_begin = r.kv_len - r.mask_columns;
-    const int heads = plan.pack_shift > 0 ? 1 : group;
-    for (int h = 0; h < heads; ++h) {
-      t.head = heads == 1 && group > 1 ? kv_head : kv_head * group + h;
+    const std::int32_t heads = group >> plan.pack_shift;
+    for (std::int32_t h = 0; h < heads; ++h) {
+      t.head = kv_head * heads + h;
       plan.tiles.push_back(t);
     }
-  };
-  struct Pair {
-    std::int32_t request, kv_head;
-  };
-  std::vector<Pair> members;
-  std::int64_t bytes = 0;
-  auto flush = [&] {
+  }
+  // Appends the tiles of the current group, those with the most keys first.
+  void flush() {
     std::int32_t most = 0;
     for (const Pair& p : members) {
-      const std::int32_t q_len = requests[static_cast<std::size_t>(p.request)].q_len;
-      most = std::max(most, static_cast<std::int32_t>(plan_detail::ceil_div(q_len, tile_tokens)));
+      const std::int64_t tiles = ceil_div(request(p.request).q_len, tile_tokens);
+      most = std::max(most, static_cast<std::int32_t>(tiles));
     }
     const auto first = static_cast<std::ptrdiff_t>(plan.tiles.size());
     for (std::int32_t m = most - 1; m >= 0; --m) {
-      for (const Pair& p : members) {
-        const AttentionRequest& r = requests[static_cast<std::size_t>(p.request)];
-        if (m * tile_tokens < r.q_len) append_tiles(r, p.kv_head, m);
-      }
+      for (const Pair& p : members) append_tiles(request(p.request), p.kv_head, m);
     }
     auto longer = [&](const PrefillTile& a, const PrefillTile& b) {
-      return plan_detail::tile_keys(a, plan.pack_shift, o.window) >
-             plan_detail::tile_keys(b, plan.pack_shift, o.window);
+      return tile_keys(a, plan.pack_shift, o.window) > tile_keys(b, plan.pack_shift, o.window);
     };
-    if (!std::is_sorted(plan.tiles.begin() + first, plan.tiles.end(), longer)) {
-      std::stable_sort(plan.tiles.begin() + first, plan.tiles.end(), longer);
+    const auto begin = plan.tiles.begin() + first;
+    if (!std::is_sorted(begin, plan.tiles.end(), longer)) {
+      std::stable_sort(begin, plan.tiles.end(), longer);
     }
     members.clear();
-    bytes = 0;
-  };
+  }
+};
+
+}  // namespace plan_detail
+
+// Groups of (request, kv head) pairs whose K and V fit the cache run one after the other; inside a
+// group the tiles with the most keys come first (longest processing time first).
+inline PrefillPlan plan_prefill(std::span<const AttentionRequest> requests,
+                                const PrefillPlanOptions& o) {
+  plan_detail::PrefillPlanner planner{requests, o, {}, 1, {}};
+  planner.plan.pack_shift = plan_detail::prefill_pack_shift(requests, o);
+  planner.tile_tokens = o.tile_rows >> planner.plan.pack_shift;
+  std::vector<std::int32_t> order(requests.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+    return planner.request(a).kv_len > planner.request(b).kv_len;
+  });
+  std::int64_t bytes = 0;
   for (const std::int32_t i : order) {
-    const std::int64_t size = requests[static_cast<std::size_t>(i)].kv_len * o.kv_token_bytes;
-    for (int h = 0; h < o.kv_heads; ++h) {
-      if (!members.empty() && bytes + size > o.cache_bytes) flush();
-      members.push_back({i, h});
+    const std::int64_t size = planner.request(i).kv_len * o.kv_token_bytes;
+    for (std::int32_t h = 0; h < o.kv_heads; ++h) {
+      if (!planner.members.empty() && bytes + size > o.cache_bytes) {
+        planner.flush();
+        bytes = 0;
+      }
+      planner.members.push_back({i, h});
       bytes += size;
     }
   }
-  flush();
-  return plan;
+  planner.flush();
+  return std::move(planner.plan);
 }
 
 // ---- decode: segments of KV blocks, dealt out to a persistent grid
@@ -191,71 +202,124 @@ struct DecodePlanOptions {
   int page_tokens = 128;
   int multiprocessors = 132;
   std::int32_t window_left = -1;
-  // 0: shares of equal size cut rows anywhere, the fastest. Otherwise rows are cut at multiples of this
-  // many tokens alone (of a 32nd of the row if that is more): a row's bits depend on its own length.
+  // 0: shares of equal size cut rows anywhere, the fastest. Otherwise rows are cut at multiples of
+  // this many tokens alone (of a 32nd of the row if that is more): a row's bits depend on its own
+  // length.
   int split_tokens = 0;
 };
 
 namespace plan_detail {
 
-// Segments without slots, in row order: the whole row, or its pieces of split_tokens.
+// Appends one row, whole or cut at multiples of the split.
+inline void append_row(DecodeSegment row, const DecodePlanOptions& o,
+                       std::vector<DecodeSegment>& pieces) {
+  const auto split = static_cast<std::int32_t>(
+      o.split_tokens == 0 ? 0
+                          : ceil_div(std::max(o.split_tokens, row.kv_len / 32), o.block_tokens));
+  const std::int32_t end = row.block_end;
+  while (row.block < end) {
+    row.block_end = split == 0 ? end : std::min(end, (row.block / split + 1) * split);
+    pieces.push_back(row);
+    row.block = row.block_end;
+  }
+}
+
+// Segments without slots, in row order.
 inline std::vector<DecodeSegment> decode_pieces(std::span<const AttentionRequest> requests,
                                                 const DecodePlanOptions& o) {
   std::vector<DecodeSegment> pieces;
   const int tokens_at_once = std::max(1, o.columns / (o.q_heads / o.kv_heads));
-  std::int32_t row = 0;
+  DecodeSegment row{};
+  row.parts = 1;
+  row.next = row.first_page = -1;
   for (const AttentionRequest& r : requests) {
     for (std::int32_t q = 0; q < r.q_len; q += tokens_at_once) {
-      const std::int32_t q_len = std::min(tokens_at_once, r.q_len - q);
-      const std::int32_t kv_len = std::max(0, r.kv_len - (r.q_len - q - q_len));
-      const std::int32_t first_key =
-          o.window_left < 0 ? 0 : std::max(0, kv_len - q_len - o.window_left);
-      const auto split = static_cast<std::int32_t>(
-          o.split_tokens == 0 ? 0 : ceil_div(std::max(o.split_tokens, kv_len / 32), o.block_tokens));
-      const std::int32_t begin = std::min(first_key, std::max(0, kv_len - 1)) / o.block_tokens;
-      const auto end = static_cast<std::int32_t>(
-          std::max<std::int64_t>(begin + 1, ceil_div(kv_len, o.block_tokens)));
-      for (std::int32_t h = 0; h < o.kv_heads; ++h, ++row) {
-        for (std::int32_t at = begin; at < end;) {
-          const std::int32_t stop = split == 0 ? end : std::min(end, (at / split + 1) * split);
-          pieces.push_back(
-              {row, h, r.q_begin + q, q_len, kv_len, at, stop, r.kv_begin, 0, 0, 1, -1, -1, {}});
-          at = stop;
-        }
+      row.q_token = r.q_begin + q;
+      row.q_len = std::min(tokens_at_once, r.q_len - q);
+      row.kv_len = std::max(0, r.kv_len - (r.q_len - q - row.q_len));
+      row.table = r.kv_begin;
+      const bool whole = o.window_left < 0;
+      const std::int32_t seen = whole ? 0 : std::max(0, row.kv_len - row.q_len - o.window_left);
+      row.block = std::min(seen, std::max(0, row.kv_len - 1)) / o.block_tokens;
+      row.block_end =
+          std::max(row.block + 1, static_cast<std::int32_t>(ceil_div(row.kv_len, o.block_tokens)));
+      for (row.kv_head = 0; row.kv_head < o.kv_heads; ++row.kv_head, ++row.row) {
+        append_row(row, o, pieces);
       }
     }
   }
   return pieces;
 }
 
+inline std::int64_t blocks_of(const DecodeSegment& s) { return s.block_end - s.block; }
+
+// Bins of size `load` that consecutive pieces fill.
+inline std::int64_t bins(std::span<const DecodeSegment> pieces, std::int64_t load) {
+  std::int64_t n = 1, used = 0;
+  for (const DecodeSegment& s : pieces) {
+    if (used + blocks_of(s) > load) {
+      ++n;
+      used = 0;
+    }
+    used += blocks_of(s);
+  }
+  return n;
+}
+
 // The smallest load so that consecutive pieces fit `grid` bins of it.
 inline std::int64_t smallest_load(std::span<const DecodeSegment> pieces, int grid) {
   std::int64_t total = 0, largest = 0;
   for (const DecodeSegment& s : pieces) {
-    total += s.block_end - s.block;
-    largest = std::max<std::int64_t>(largest, s.block_end - s.block);
+    total += blocks_of(s);
+    largest = std::max(largest, blocks_of(s));
   }
-  auto bins = [&](std::int64_t load) {
-    std::int64_t n = 1, used = 0;
-    for (const DecodeSegment& s : pieces) {
-      const std::int64_t size = s.block_end - s.block;
-      if (used + size > load) {
-        ++n;
-        used = 0;
-      }
-      used += size;
-    }
-    return n;
-  };
   std::int64_t low = std::max(largest, ceil_div(total, grid)), high = std::max(low, total);
   while (low < high) {
     const std::int64_t middle = (low + high) / 2;
-    if (bins(middle) <= grid)
+    if (bins(pieces, middle) <= grid) {
       high = middle;
-    else
+    } else {
       low = middle + 1;
+    }
   }
   return low;
+}
+
+// The pieces of one thread block each, in order. `slot` counts the parts of a row.
+using Shares = std::vector<std::vector<DecodeSegment>>;
+
+inline Shares deal(std::span<const DecodeSegment> pieces, const DecodePlanOptions& o,
+                   std::vector<std::int32_t>& parts) {
+  std::int64_t total = 0;
+  for (const DecodeSegment& s : pieces) total += blocks_of(s);
+  const bool cut = o.split_tokens == 0;
+  const auto units = cut ? total : static_cast<std::int64_t>(pieces.size());
+  const auto grid = static_cast<int>(std::min<std::int64_t>(units, o.multiprocessors));
+  // Small shares take whole multiples of the largest one: as fast as equal ones, and rows whose
+  // length is such a multiple are cut into fewer parts.
+  const std::int64_t share_size = ceil_div(total, grid);
+  const bool equal = cut && share_size > 8;
+  const std::int64_t load = cut ? share_size : smallest_load(pieces, grid);
+  Shares shares(1);
+  std::int64_t used = 0;
+  for (DecodeSegment s : pieces) {
+    while (s.block < s.block_end) {
+      const auto i = static_cast<std::int64_t>(shares.size()) - 1;
+      const std::int64_t size = equal ? total * (i + 1) / grid - total * i / grid : load;
+      if (used == size || (!cut && used + blocks_of(s) > size)) {
+        shares.emplace_back();
+        used = 0;
+        continue;
+      }
+      DecodeSegment part = s;
+      part.block_end = static_cast<std::int32_t>(s.block + std::min(size - used, blocks_of(s)));
+      part.slot = parts[static_cast<std::size_t>(s.row)]++;
+      shares.back().push_back(part);
+      used += blocks_of(part);
+      s.block = part.block_end;
+    }
+  }
+  return shares;
 }
 
 }  // namespace plan_detail
@@ -267,44 +331,10 @@ inline DecodePlan plan_decode(std::span<const AttentionRequest> requests,
   DecodePlan plan;
   const std::vector<DecodeSegment> pieces = plan_detail::decode_pieces(requests, o);
   if (pieces.empty()) return plan;
-  std::int64_t total = 0;
-  for (const DecodeSegment& s : pieces) total += s.block_end - s.block;
   plan.rows = pieces.back().row + 1;
-  const bool cut = o.split_tokens == 0;
-  const auto grid = static_cast<int>(std::min<std::int64_t>(
-      cut ? total : static_cast<std::int64_t>(pieces.size()), o.multiprocessors));
-  // Small shares take whole multiples of the largest one: as fast as equal ones, and rows whose length
-  // is such a multiple are cut into fewer parts.
-  const std::int64_t share_size = plan_detail::ceil_div(total, grid);
-  const bool equal = cut && share_size > 8;
-  const std::int64_t load = cut ? share_size : plan_detail::smallest_load(pieces, grid);
-
-  std::vector<std::vector<DecodeSegment>> shares(static_cast<std::size_t>(grid));
-  std::vector<std::int32_t> parts(static_cast<std::size_t>(plan.rows), 0);
-  int share = 0;
-  std::int64_t used = 0;
-  for (DecodeSegment s : pieces) {
-    while (s.block < s.block_end) {
-      std::int64_t room = load - used;
-      if (equal) room = total * (share + 1) / grid - total * share / grid - used;
-      const std::int64_t size = s.block_end - s.block;
-      if (room <= 0 || (!cut && size > room)) {
-        ++share;
-        used = 0;
-        continue;
-      }
-      DecodeSegment part = s;
-      part.block_end = static_cast<std::int32_t>(s.block + std::min(room, size));
-      part.slot = parts[static_cast<std::size_t>(s.row)]++;
-      shares[static_cast<std::size_t>(share)].push_back(part);
-      used += part.block_end - part.block;
-      s.block = part.block_end;
-    }
-  }
-
-  while (!shares.empty() && shares.back().empty()) shares.pop_back();
+  std::vector<std::int32_t> parts(static_cast<std::size_t>(plan.rows), 0), first_slot = parts;
+  const plan_detail::Shares shares = plan_detail::deal(pieces, o, parts);
   plan.grid = static_cast<int>(shares.size());
-  std::vector<std::int32_t> first_slot(parts.size(), 0);
   for (std::size_t r = 0; r < parts.size(); ++r) {
     if (parts[r] == 1) continue;
     first_slot[r] = static_cast<std::int32_t>(plan.slots);
@@ -318,14 +348,12 @@ inline DecodePlan plan_decode(std::span<const AttentionRequest> requests,
       s.parts = parts[static_cast<std::size_t>(s.row)];
       s.first_slot = first_slot[static_cast<std::size_t>(s.row)];
       s.slot = s.parts == 1 ? -1 : s.first_slot + s.slot;
-      s.next = -1;
       if (i > 0) {
         plan.segments[at].next = static_cast<std::int32_t>(plan.segments.size());
         at = plan.segments.size();
-        plan.segments.push_back(s);
-      } else {
-        plan.segments[at] = s;
+        plan.segments.emplace_back();
       }
+      plan.segments[at] = s;
     }
   }
   return plan;
