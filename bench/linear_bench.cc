@@ -47,9 +47,7 @@ struct Options {
 class Ceilings {
  public:
   explicit Ceilings(Device& device)
-      : device_(device),
-        clock_(device.pool().size()),
-        kernels_(ops::cpu::peak_kernels(device.isa())) {}
+      : device_(device), clock_(device.pool().size()), kernels_(ops::cpu::peak_kernels(device)) {}
 
   double int8_ops() { return best(kernels_.int8_rounds); }
   double bf16_ops() { return best(kernels_.bf16_rounds); }

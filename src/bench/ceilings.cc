@@ -65,7 +65,7 @@ double CeilingMeter::operations_in_burst(double (*rounds)(std::int64_t)) {
 double CeilingMeter::bytes_in_burst() {
   std::this_thread::sleep_for(kRest);
   constexpr std::int64_t kPiece = 256 << 10;
-  const ops::cpu::PeakKernels kernels = ops::cpu::peak_kernels(device_->isa());
+  const ops::cpu::PeakKernels kernels = ops::cpu::peak_kernels(*device_);
   const auto* memory = reinterpret_cast<const std::uint8_t*>(buffer_.data());
   std::int64_t passes = 0;
   const Clock::time_point begin = Clock::now();
@@ -81,7 +81,7 @@ double CeilingMeter::bytes_in_burst() {
 }
 
 void CeilingMeter::sample() {
-  const ops::cpu::PeakKernels kernels = ops::cpu::peak_kernels(device_->isa());
+  const ops::cpu::PeakKernels kernels = ops::cpu::peak_kernels(*device_);
   read_.push_back(bytes_in_burst());
   int8_.push_back(operations_in_burst(kernels.int8_rounds));
   bf16_.push_back(operations_in_burst(kernels.bf16_rounds));

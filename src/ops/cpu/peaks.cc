@@ -1,8 +1,9 @@
 #include "ops/cpu/peaks.h"
 
 namespace spate::ops::cpu {
+namespace {
 
-PeakKernels peak_kernels(CpuIsa isa) {
+PeakKernels vector_kernels(CpuIsa isa) {
   switch (isa) {
     case CpuIsa::kAvx512:
       return peak_kernels_avx512();
@@ -11,6 +12,14 @@ PeakKernels peak_kernels(CpuIsa isa) {
     default:
       return peak_kernels_generic();
   }
+}
+
+}  // namespace
+
+PeakKernels peak_kernels(const Device& device) {
+  PeakKernels kernels = vector_kernels(device.isa());
+  if (device.amx()) use_amx(kernels);
+  return kernels;
 }
 
 }  // namespace spate::ops::cpu

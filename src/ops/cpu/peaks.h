@@ -19,6 +19,10 @@ PeakKernels peak_kernels_generic();
 PeakKernels peak_kernels_avx2();
 PeakKernels peak_kernels_avx512();
 
-PeakKernels peak_kernels(CpuIsa isa);
+/// Replaces the products that AMX does better, bf16. On top of AVX-512.
+void use_amx(PeakKernels& kernels);
+
+/// What a device runs.
+PeakKernels peak_kernels(const Device& device);
 
 }  // namespace spate::ops::cpu
