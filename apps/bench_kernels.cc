@@ -34,7 +34,8 @@ bench::Table table_of(const std::vector<KernelResult>& results, const Ceilings& 
       .head = {"", "us", "GB/s", "GOP/s", "limit us", "share of limit"}};
   for (const KernelResult& r : results) {
     const double limit = c.seconds(r.cost);
-    table.rows.push_back({r.name, figure(r.seconds * 1e6), figure(r.cost.n_bytes / r.seconds / 1e9),
+    table.rows.push_back({fmt::format("{}: {}", r.name, r.shape), figure(r.seconds * 1e6),
+                          figure(r.cost.n_bytes / r.seconds / 1e9),
                           figure(r.cost.operations / r.seconds / 1e9), figure(limit * 1e6),
                           fmt::format("{:.0f} %", 100.0 * limit / r.seconds)});
   }
@@ -48,7 +49,8 @@ bench::RooflineChart chart_of(const std::vector<KernelResult>& results, const Ce
       .ceilings = {
           {"int8", c.int8_operations}, {"bf16", c.bf16_operations}, {"f32", c.f32_operations}}};
   for (const KernelResult& r : results) {
-    chart.points.push_back({.name = r.name,
+    chart.points.push_back({.group = r.name,
+                            .name = r.shape,
                             .intensity = r.cost.operations / r.cost.n_bytes,
                             .operations = r.cost.operations / r.seconds});
   }
@@ -67,6 +69,7 @@ Json json_of(const BenchOptions& o, const ModelInfo& info, const std::vector<Ker
                {"operators", Json::array()}};
   for (const KernelResult& r : results) {
     json["operators"].push_back({{"name", r.name},
+                                 {"shape", r.shape},
                                  {"seconds", r.seconds},
                                  {"bytes", r.cost.n_bytes},
                                  {"operations", r.cost.operations},

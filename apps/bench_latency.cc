@@ -147,7 +147,8 @@ int latency(const LatencyCommand& o) {
   l->ready_seconds = ready.count();
   bench::DistributionChart chart{.title = "time of a decoding step"};
   for (const Decoding& d : l->decoding) {
-    chart.series.push_back({fmt::format("{} sequences", d.batch), d.step_ms});
+    chart.series.push_back(
+        {fmt::format("{} sequence{}", d.batch, d.batch == 1 ? "" : "s"), d.step_ms});
   }
   return publish(o.bench, json_of(o, (*engine)->info(), *l),
                  {.title = "spate bench latency",

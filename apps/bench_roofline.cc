@@ -159,15 +159,15 @@ bench::RooflineChart roofline_chart(const std::vector<Phase>& phases, const Ceil
       .ceilings = {
           {"int8", c.int8_operations}, {"bf16", c.bf16_operations}, {"f32", c.f32_operations}}};
   for (const Phase& p : phases) {
-    chart.points.push_back({.name = p.name,
+    chart.points.push_back({.group = p.name,
                             .intensity = p.operations() / p.n_bytes(),
-                            .operations = p.operations() / p.seconds,
-                            .whole = true});
+                            .operations = p.operations() / p.seconds});
   }
   for (const Phase& p : phases) {
     for (const Profile::Line& l : p.profile.lines()) {
       if (l.cost.operations == 0.0) continue;
-      chart.points.push_back({.name = fmt::format("{}: {}", p.name, title_of(l.cost)),
+      chart.points.push_back({.group = p.name,
+                              .name = title_of(l.cost),
                               .intensity = l.cost.operations / l.cost.n_bytes,
                               .operations = l.cost.operations / l.seconds});
     }

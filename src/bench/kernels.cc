@@ -52,6 +52,8 @@ std::vector<Matrix> copies_of(Device& device, const Matrix& like, const Buffer& 
   return copies;
 }
 
+std::string rows_named(std::int64_t n) { return fmt::format("{} row{}", n, n == 1 ? "" : "s"); }
+
 class KernelBench {
  public:
   static Result<KernelBench> create(Device& device, const KernelOptions& options) {
@@ -126,10 +128,10 @@ class KernelBench {
 
   /// Runs call(0), call(1), ... and keeps the median.
   template <class Call>
-  void measure(const std::string& name, const Call& call) {
+  void measure(const std::string& name, const std::string& shape, const Call& call) {
     Profile profile;
     device_->set_profile(&profile);
-    KernelResult result{.name = name};
+    KernelResult result{.name = name, .shape = shape};
     std::vector<double> times;
     const Clock::time_point begin = Clock::now();
     for (std::int64_t i = 0;
@@ -157,7 +159,7 @@ class KernelBench {
                                 .rope = {rope_.data(), s.head_dim, kMostRows}};
     for (const std::int64_t n : kRows) {
       const SequenceRows sequence{.n_rows = n, .blocks = blocks_};
-      measure(fmt::format("norm, q k v, rotation: {} rows", n), [&](std::int64_t i) {
+      measure("norm, q k v, rotation", rows_named(n), [&](std::int64_t i) {
         ops::project_qkv(*device_, *arena_, rows(n, s.hidden, true), turn(all, i), params,
                          {.layer = layer(i), .sequences = {&sequence, 1}});
       });
@@ -170,7 +172,7 @@ class KernelBench {
     std::vector<float> residual(static_cast<std::size_t>(kMostRows * hidden));
     for (const std::int64_t n : kRows) {
       const Tensor out(residual.data(), DType::kF32, {n, hidden});
-      measure(fmt::format("{}: {} rows", what, n), [&](std::int64_t i) {
+      measure(what, rows_named(n), [&](std::int64_t i) {
         ops::matmul_add(*device_, *arena_, out, rows(n, k, false), turn(all, i));
       });
     }
@@ -181,7 +183,7 @@ class KernelBench {
     const std::vector<Matrix> all = matrices(s.hidden, 2 * s.intermediate, Use::kLinear);
     const RowFormat next = row_format_of(all[0].format());
     for (const std::int64_t n : kRows) {
-      measure(fmt::format("norm, MLP gate and up: {} rows", n), [&](std::int64_t i) {
+      measure("norm, MLP gate and up", rows_named(n), [&](std::int64_t i) {
         ops::gated_matmul(*device_, *arena_, rows(n, s.hidden, true), turn(all, i),
                           ops::Activation::kSilu, next);
       });
@@ -195,7 +197,7 @@ class KernelBench {
     for (const std::int64_t n : kRows) {
       if (n > kMostHeadRows) continue;
       const Tensor out(logits.data(), DType::kF32, {n, s.vocab});
-      measure(fmt::format("norm, head: {} rows", n), [&](std::int64_t i) {
+      measure("norm, head", rows_named(n), [&](std::int64_t i) {
         ops::matmul(*device_, *arena_, out, rows(n, s.hidden, true), turn(all, i));
       });
     }
@@ -223,7 +225,7 @@ class KernelBench {
                            .blocks = std::span(blocks_).subspan(static_cast<std::size_t>(i * own),
                                                                 static_cast<std::size_t>(own))});
     }
-    measure(fmt::format("attention: {} x {} rows at depth {}", c.sequences, c.rows, c.depth),
+    measure("attention", fmt::format("{} x {} at depth {}", c.sequences, c.rows, c.depth),
             [&](std::int64_t i) {
               ops::attention(*device_, *arena_, queries, layer(i), sequences,
                              {.query_heads = s.query_heads}, RowFormat::kBF16);

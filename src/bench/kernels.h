@@ -23,7 +23,8 @@ struct KernelOptions {
 };
 
 struct KernelResult {
-  std::string name{};
+  std::string name{};    // the operator
+  std::string shape{};   // of its rows
   OpCost cost{};         // of one call
   double seconds = 0.0;  // median
 };

@@ -15,9 +15,11 @@ namespace {
 
 constexpr std::string_view kStyle = R"(
 :root { color-scheme: light dark; --ink: #1c2330; --soft: #5d6675; --line: #dfe3e8; --page: #fbfbfc;
-  --card: #ffffff; --a: #2463c9; --b: #c2571a; --c: #2c8a57; --d: #8b4bb8; --pale: #a9c4ee; }
+  --card: #ffffff; --a: #2463c9; --b: #c2571a; --c: #2c8a57; --d: #8b4bb8; --e: #b5892a;
+  --f: #3b8f99; --pale: #a9c4ee; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e8ee; --soft: #98a2b1; --line: #333b47;
   --page: #14181e; --card: #1b2028; --a: #6ea3f5; --b: #f09a60; --c: #63c793; --d: #c08cea;
+  --e: #dcb75c; --f: #67c3cd;
   --pale: #34507f; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 2rem 1rem 4rem; max-width: 52rem; background: var(--page);
@@ -32,15 +34,18 @@ th { color: var(--soft); font-weight: 500; } th, td { text-align: right; padding
 th:first-child, td:first-child { text-align: left; } tr:last-child td { border-bottom: 0; }
 svg { width: 100%; height: auto; display: block; font: 12px system-ui, sans-serif; }
 text { fill: var(--ink); } .tick { fill: var(--soft); } .mid { text-anchor: middle; }
-.end { text-anchor: end; } .number { font-size: 11px; font-weight: 600; }
+.end { text-anchor: end; }
 .grid { stroke: var(--line); } .roof { stroke: var(--ink); stroke-width: 1.6; }
-.whole circle { fill: var(--b); } .part circle { fill: var(--a); }
+.f0 { fill: var(--a); } .f1 { fill: var(--b); } .f2 { fill: var(--c); } .f3 { fill: var(--d); }
+.f4 { fill: var(--e); } .f5 { fill: var(--f); } .whole circle { stroke: var(--ink); stroke-width: 1.5; }
 .bar { fill: var(--pale); } .limit { fill: var(--a); }
 polyline { fill: none; stroke-width: 2; stroke-linejoin: round; }
 .s0 { stroke: var(--a); } .s1 { stroke: var(--b); } .s2 { stroke: var(--c); } .s3 { stroke: var(--d); }
+.s4 { stroke: var(--e); } .s5 { stroke: var(--f); }
 .key { display: inline-block; width: 1.1rem; height: .2rem; margin-right: .5rem;
   vertical-align: middle; } .k0 { background: var(--a); } .k1 { background: var(--b); }
-.k2 { background: var(--c); } .k3 { background: var(--d); } .kp { background: var(--pale); }
+.k2 { background: var(--c); } .k3 { background: var(--d); }
+.k4 { background: var(--e); } .k5 { background: var(--f); } .kp { background: var(--pale); }
 .legend { color: var(--soft); font-size: .85rem; margin: .5rem 0 0; }
 )";
 
@@ -62,20 +67,23 @@ std::string section(std::string_view title, std::string_view body) {
 }
 
 std::string point_list(const RooflineChart& c) {
-  std::vector<std::vector<std::string>> rows;
+  std::string out = "<table><tr><th></th><th>operations/byte</th><th>GOP/s</th></tr>\n";
+  const std::vector<std::size_t> groups = groups_of(c);
   for (std::size_t i = 0; i < c.points.size(); ++i) {
     const RooflineChart::Point& p = c.points[i];
-    rows.push_back({fmt::format("{}  {}", i + 1, p.name), fmt::format("{:.1f}", p.intensity),
-                    fmt::format("{:.1f}", p.operations / 1e9)});
+    const std::string name = p.name.empty() ? p.group : fmt::format("{}: {}", p.group, p.name);
+    out += fmt::format(
+        "<tr><td><span class=\"key k{}\"></span>{}</td><td>{:.1f}</td><td>{:.1f}</td></tr>\n",
+        groups[i] % kColours, escaped(name), p.intensity, p.operations / 1e9);
   }
-  return table_html({"", "operations/byte", "GOP/s"}, rows);
+  return out + "</table>\n";
 }
 
 std::string series_list(const DistributionChart& c) {
   std::string out = "<table><tr><th></th><th>p50</th><th>p90</th><th>p99</th><th>steps</th></tr>\n";
-  int colour = 0;
+  std::size_t colour = 0;
   for (const DistributionChart::Series& s : c.series) {
-    out += fmt::format("<tr><td><span class=\"key k{}\"></span>{}</td>", colour++ % 4,
+    out += fmt::format("<tr><td><span class=\"key k{}\"></span>{}</td>", colour++ % kColours,
                        escaped(s.name));
     for (const double p : {0.5, 0.9, 0.99}) {
       out += fmt::format("<td>{:.2f} ms</td>", percentile(s.milliseconds, p));

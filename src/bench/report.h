@@ -23,10 +23,10 @@ struct RooflineChart {
     double operations = 0.0;  // a second
   };
   struct Point {
-    std::string name{};
+    std::string group{};      // has a colour
+    std::string name{};       // in its group; empty: all of it, drawn larger
     double intensity = 0.0;   // operations a byte
     double operations = 0.0;  // a second
-    bool whole = false;       // a phase, not one operator of it
   };
   std::string title{};
   double bytes = 0.0;  // a second

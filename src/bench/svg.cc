@@ -85,7 +85,7 @@ RooflineAxes roofline_axes(const RooflineChart& c, double height) {
   }
   low_y = std::min(low_y, high_y / 100.0);
   return {.x = {floor_decade(low_x), ceil_decade(high_x), 60.0, kWidth - 20.0, true},
-          .y = {floor_decade(low_y), ceil_decade(high_y), height - 44.0, 16.0, true}};
+          .y = {floor_decade(low_y), ceil_decade(high_y), height - 44.0, 24.0, true}};
 }
 
 std::string decade_grid(const RooflineAxes& a) {
@@ -126,33 +126,49 @@ std::string escaped(std::string_view raw) {
   return out;
 }
 
+std::vector<std::size_t> groups_of(const RooflineChart& c) {
+  std::vector<std::string_view> names;
+  std::vector<std::size_t> out;
+  for (const RooflineChart::Point& p : c.points) {
+    const auto found = std::find(names.begin(), names.end(), p.group);
+    out.push_back(static_cast<std::size_t>(found - names.begin()));
+    if (found == names.end()) names.push_back(p.group);
+  }
+  return out;
+}
+
 std::string svg_of(const RooflineChart& c) {
   constexpr double kHeight = 440.0;
   const RooflineAxes a = roofline_axes(c, kHeight);
   std::string out = open_svg(kHeight, c.title) + decade_grid(a);
   out += text("tick mid", (a.x.begin + a.x.end) / 2.0, kHeight - 8.0, "operations per byte");
-  out += text("tick", 4.0, 12.0, "operations/s");
+  out += text("tick", a.x.begin, 12.0, "operations/s");
   double top = 0.0;
+  double label = a.x.end - 4.0;
+  double above = 0.0;
   for (const RooflineChart::Ceiling& ceiling : c.ceilings) {
-    const double ridge = ceiling.operations / c.bytes;
     const double y = a.y.at(ceiling.operations);
-    out += line("roof", a.x.at(ridge), y, a.x.end, y);
-    out += text("tick end", a.x.end - 4.0, y - 5.0,
+    out += line("roof", a.x.at(ceiling.operations / c.bytes), y, a.x.end, y);
+    // Ceilings may lie close together: their names do not.
+    label = std::abs(y - above) < 14.0 ? label - 120.0 : a.x.end - 4.0;
+    above = y;
+    out += text("tick end", label, y - 5.0,
                 fmt::format("{} {}op/s", ceiling.name, with_prefix(ceiling.operations)));
     top = std::max(top, ceiling.operations);
   }
   const double first = std::max(a.x.low, a.y.low / c.bytes);
   out += line("roof", a.x.at(first), a.y.at(first * c.bytes), a.x.at(top / c.bytes), a.y.at(top));
-  out += text("tick", a.x.at(first) + 14.0, a.y.at(first * c.bytes) - 4.0,
+  out += text("tick", a.x.at(first) + 24.0, a.y.at(first * c.bytes) - 2.0,
               fmt::format("{}B/s", with_prefix(c.bytes)));
-  int number = 1;
-  for (const RooflineChart::Point& p : c.points) {
-    const double x = a.x.at(p.intensity);
-    const double y = a.y.at(p.operations);
+  const std::vector<std::size_t> groups = groups_of(c);
+  for (std::size_t i = 0; i < c.points.size(); ++i) {
+    const RooflineChart::Point& p = c.points[i];
+    const bool whole = p.name.empty();
     out += fmt::format(
-        "<g class=\"{}\"><title>{}</title><circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\"/></g>\n",
-        p.whole ? "whole" : "part", escaped(p.name), x, y, p.whole ? 7 : 4);
-    out += text("number", x + (p.whole ? 9.0 : 6.0), y - 5.0, std::to_string(number++));
+        "<g class=\"{} f{}\"><title>{} {}</title><circle cx=\"{:.1f}\" cy=\"{:.1f}\" "
+        "r=\"{}\"/></g>\n",
+        whole ? "whole" : "part", groups[i] % kColours, escaped(p.group), escaped(p.name),
+        a.x.at(p.intensity), a.y.at(p.operations), whole ? 7 : 4);
   }
   return out + "</svg>\n";
 }
@@ -201,9 +217,9 @@ std::string svg_of(const DistributionChart& c) {
     out += text("tick end", x.begin - 6.0, y.at(share) + 4.0, fmt::format("{:.0f} %", share * 100));
   }
   out += text("tick mid", (x.begin + x.end) / 2.0, kHeight - 8.0, "milliseconds, at most");
-  int colour = 0;
+  std::size_t colour = 0;
   for (const DistributionChart::Series& s : c.series) {
-    out += fmt::format("<polyline class=\"s{}\" points=\"", colour++ % 4);
+    out += fmt::format("<polyline class=\"s{}\" points=\"", colour++ % kColours);
     for (int i = 0; i <= 200; ++i) {
       const double share = i / 200.0;
       out += fmt::format("{:.1f},{:.1f} ", x.at(percentile(s.milliseconds, share)), y.at(share));
