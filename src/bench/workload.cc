@@ -125,12 +125,12 @@ Result<ThroughputRun> run_throughput(Engine& engine, const std::vector<Lengths>&
     if (!id) return id.error();
   }
   std::int64_t sequences = 0;
-  for (bool more = true; more;) {
+  for (;;) {
     const Clock::time_point step_begin = Clock::now();
-    more = engine.step();
-    if (!more) break;
+    const std::int64_t ended = run.requests;
+    if (!engine.step()) break;
     run.step_seconds.push_back(seconds_since(step_begin));
-    sequences += engine.stats().running;
+    sequences += engine.stats().running + run.requests - ended;
   }
   run.seconds = seconds_since(begin);
   if (failed) return *failed;
