@@ -57,6 +57,7 @@ void Engine::Impl::admit(std::unique_ptr<RequestState> state) {
                       .arrival_ns = state->submitted.time_since_epoch().count(),
                       .request = state->id};
     if (params.prompt_logprobs && i == 0) spec.first_logits = 0;
+    if (i > 0) spec.same_prompt_as = state->branches.front().sequence;
     const Result<SequenceId> sequence = scheduler_->add(std::move(spec));
     SPATE_CHECK(sequence.has_value());  // submit asked whether it is admissible
     state->branches.push_back(

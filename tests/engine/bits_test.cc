@@ -160,5 +160,22 @@ TEST(SameTokens, AfterPreemption) {
   EXPECT_EQ(tight.kv_blocks_used, 0);
 }
 
+TEST(SameTokens, InEveryCompletionOfARequest) {
+  const auto engine = open({.model = stories_folder()});
+  Request one{.prompt = some_tokens(100, 4096, 5)};
+  one.sampling = {.max_tokens = 40, .temperature = 0.0F, .ignore_eos = true, .n = 1};
+  Request three = one;
+  three.sampling.n = 3;
+
+  const auto alone = engine->complete(std::move(one));
+  const auto shared = engine->complete(std::move(three));
+
+  ASSERT_TRUE(alone && shared);
+  ASSERT_EQ(shared->completions.size(), 3U);
+  for (const Completion& c : shared->completions) {
+    EXPECT_EQ(c.token_ids, alone->completions.front().token_ids);
+  }
+}
+
 }  // namespace
 }  // namespace spate::test
