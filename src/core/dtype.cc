@@ -13,7 +13,8 @@ F16 F16::from_float(float x) {
   if (magnitude >= 0x477ff000U) return {static_cast<std::uint16_t>(sign | 0x7c00U)};
   if (magnitude < 0x38800000U) {  // a binary16 denormal: adding 0.5 rounds at 2^-24
     const float rounded = std::bit_cast<float>(magnitude) + 0.5F;
-    return {static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(rounded) - 0x3f000000U))};
+    return {
+        static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(rounded) - 0x3f000000U))};
   }
   const std::uint32_t odd = (magnitude >> 13) & 1U;
   return {static_cast<std::uint16_t>(sign | ((magnitude - 0x38000000U + 0xfffU + odd) >> 13))};

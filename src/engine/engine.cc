@@ -1,8 +1,8 @@
 #include "spate/engine.h"
 
-#include <fmt/format.h>
-
 #include <ctime>
+
+#include <fmt/format.h>
 
 #include "core/json.h"
 #include "engine/engine_impl.h"
@@ -66,8 +66,10 @@ Result<std::vector<TokenId>> Engine::tokenize_chat_json(std::string_view convers
   ChatInput input{.messages = json->value("messages", OrderedJson::array()),
                   .tools = json->value("tools", OrderedJson()),
                   .add_generation_prompt = true};
-  if (const auto bos = tokenizer.bos_id()) input.bos_token = std::string(tokenizer.id_to_token(*bos));
-  if (const auto eos = tokenizer.eos_id()) input.eos_token = std::string(tokenizer.id_to_token(*eos));
+  if (const auto bos = tokenizer.bos_id())
+    input.bos_token = std::string(tokenizer.id_to_token(*bos));
+  if (const auto eos = tokenizer.eos_id())
+    input.eos_token = std::string(tokenizer.id_to_token(*eos));
   const std::time_t now = std::time(nullptr);
   localtime_r(&now, &input.now);
   input.extra = json->value("chat_template_kwargs", OrderedJson::object());
