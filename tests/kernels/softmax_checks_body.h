@@ -1,3 +1,4 @@
+#pragma once
 // The body of the checks in softmax_checks.h, included once per instruction set.
 #include "spate/kernels/cpu/softmax.h"
 #include "tests/kernels/softmax_checks.h"
