@@ -106,11 +106,11 @@ Result<void> warm_up(Engine& engine) {
   return {};
 }
 
-Result<ThroughputRun> run_throughput(Engine& engine, const std::vector<Lengths>& lengths) {
-  ThroughputRun run;
-  const EngineStats before = engine.stats();
-  std::optional<Error> failed;
-  const Clock::time_point begin = Clock::now();
+namespace {
+
+/// Queues a request of each length; what they produce is added to `run`.
+Result<void> submit_all(Engine& engine, const std::vector<Lengths>& lengths, ThroughputRun& run,
+                        std::optional<Error>& failed) {
   for (std::size_t i = 0; i < lengths.size(); ++i) {
     Request request = request_of(lengths[i], engine.info().vocab_size, i);
     request.on_done = [&](const RequestResult& r) {
@@ -124,6 +124,18 @@ Result<ThroughputRun> run_throughput(Engine& engine, const std::vector<Lengths>&
     const Result<RequestId> id = engine.submit(std::move(request));
     if (!id) return id.error();
   }
+  return {};
+}
+
+}  // namespace
+
+Result<ThroughputRun> run_throughput(Engine& engine, const std::vector<Lengths>& lengths) {
+  ThroughputRun run;
+  const EngineStats before = engine.stats();
+  std::optional<Error> failed;
+  const Clock::time_point begin = Clock::now();
+  const Result<void> submitted = submit_all(engine, lengths, run, failed);
+  if (!submitted) return submitted.error();
   std::int64_t sequences = 0;
   for (;;) {
     const Clock::time_point step_begin = Clock::now();
