@@ -4,11 +4,14 @@
 #include <memory>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "offline/batch_line.h"
 #include "offline/json_fields.h"
+#include "sample/rng.h"
 
 namespace spate {
 namespace {
@@ -18,6 +21,13 @@ class Job {
  public:
   Job(Engine& engine, std::istream& input, OutputFile& output, const BatchOptions& options)
       : engine_(engine), input_(input), output_(output), options_(options) {}
+  Job(const Job&) = delete;
+  Job& operator=(const Job&) = delete;
+  /// Requests call back into the job: none may be in the engine when it is gone.
+  ~Job() {
+    for (const RequestId id : in_engine_) engine_.cancel(id);
+    while (!in_engine_.empty()) engine_.step();
+  }
 
   Result<void> read_earlier_run() {
     return output_.for_each_line(
@@ -27,7 +37,7 @@ class Job {
   /// Reads and submits until the engine has enough or the input ends.
   void fill() {
     std::string text;
-    while (!progress_.input_ended && in_engine_ < options_.max_queued) {
+    while (!failure_ && !progress_.input_ended && queued() < options_.max_queued) {
       if (!std::getline(input_, text)) {
         progress_.input_ended = true;
         return;
@@ -42,11 +52,13 @@ class Job {
     }
   }
 
-  bool idle() const { return progress_.input_ended && in_engine_ == 0; }
+  bool idle() const { return progress_.input_ended && in_engine_.empty(); }
   BatchProgress& progress() { return progress_; }
   const std::optional<Error>& failure() const { return failure_; }
 
  private:
+  std::int64_t queued() const { return static_cast<std::int64_t>(in_engine_.size()); }
+
   bool was_finished(const std::string& text, std::int64_t number) {
     if (finished_before_.empty()) return false;
     const auto found = finished_before_.find(dump_line(batch_line_id(text, number)));
@@ -61,22 +73,28 @@ class Job {
     if (!parsed) return fail(order, text, number, parsed.error());
     auto line = std::make_shared<BatchLine>(std::move(*parsed));
     Request request = std::move(line->request);
-    request.on_done = [this, line, order](RequestResult result) {
-      --in_engine_;
-      progress_.prompt_tokens += result.prompt_tokens;
-      progress_.completion_tokens += result.completion_tokens;
-      for (const Completion& c : result.completions) {
-        if (c.finish_reason == FinishReason::kCancelled) return;  // left for the next run
-        if (c.error) ++progress_.failed;
-      }
-      write(order, batch_result_line(engine_, *line, result));
+    // Not the engine's own default, which counts requests: a resumed run sends fewer of them.
+    std::optional<std::uint64_t>& seed = request.sampling.seed;
+    if (!seed) seed = request_seed(options_.seed, static_cast<std::uint64_t>(number));
+    request.on_done = [this, line, order, number](RequestResult result) {
+      in_engine_.erase(std::exchange(result.id, number));  // ids stay unique across resumed runs
+      finish(*line, order, result);
     };
-    ++in_engine_;
     const Result<RequestId> id = engine_.submit(std::move(request));
-    if (!id) {
-      --in_engine_;
-      fail(order, text, number, id.error());
+    if (!id) return fail(order, text, number, id.error());
+    in_engine_.insert(*id);
+  }
+
+  void finish(const BatchLine& line, std::int64_t order, const RequestResult& result) {
+    bool failed = false;
+    for (const Completion& c : result.completions) {
+      if (c.finish_reason == FinishReason::kCancelled) return;  // left for the next run
+      failed = failed || c.error.has_value();
     }
+    progress_.prompt_tokens += result.prompt_tokens;
+    progress_.completion_tokens += result.completion_tokens;
+    progress_.failed += static_cast<std::int64_t>(failed);
+    write(order, batch_result_line(engine_, line, result));
   }
 
   void fail(std::int64_t order, const std::string& text, std::int64_t number, const Error& error) {
@@ -111,7 +129,7 @@ class Job {
   std::map<std::int64_t, std::string> held_back_;
   std::int64_t next_order_ = 0;
   std::int64_t written_ = 0;
-  std::int64_t in_engine_ = 0;
+  std::unordered_set<RequestId> in_engine_;
   std::optional<Error> failure_;
 };
 

@@ -17,6 +17,7 @@ struct BatchOptions {
   SamplingParams defaults{};
   bool keep_order = false;         // output in input order instead of as finished
   std::int64_t max_queued = 1024;  // requests in the engine at once
+  std::uint64_t seed = 0;          // with the line's number: the seed of a line that brings none
 };
 
 struct BatchProgress {
@@ -27,7 +28,7 @@ struct BatchProgress {
   std::int64_t prompt_tokens = 0;
   std::int64_t completion_tokens = 0;
   bool input_ended = false;
-  bool stopped = false;  // by `keep_going`
+  bool stopped = false;  // by the observer
 };
 
 /// Called after every step; returns whether to go on. Stopping is orderly: what has finished is

@@ -9,6 +9,19 @@
 namespace spate {
 namespace {
 
+/// Jinja would walk through the letters of a string without complaint: shapes are checked here.
+Result<void> check_messages(const Json& messages) {
+  if (!messages.is_array() || messages.empty()) {
+    return wrong_type("messages", messages, "an array of one or more messages");
+  }
+  for (const Json& m : messages) {
+    if (!m.is_object()) return wrong_type("messages", m, "an object with \"role\" and \"content\"");
+    const Json role = m.value("role", Json());
+    if (!role.is_string()) return wrong_type("role", role, "a string, as \"user\"");
+  }
+  return {};
+}
+
 /// Prompt fields of Spate's own dialect and of both OpenAI bodies; exactly one must be there.
 Result<std::vector<TokenId>> prompt_of(const Engine& engine, const Json& fields) {
   const int given = static_cast<int>(fields.contains("prompt")) +
@@ -20,7 +33,11 @@ Result<std::vector<TokenId>> prompt_of(const Engine& engine, const Json& fields)
                              "\"messages\"; found {}",
                              given)};
   }
-  if (fields.contains("messages")) return engine.tokenize_chat_json(fields.dump());
+  if (fields.contains("messages")) {
+    const Result<void> shaped = check_messages(fields.at("messages"));
+    if (!shaped) return shaped.error();
+    return engine.tokenize_chat_json(fields.dump());
+  }
   if (fields.contains("prompt_token_ids")) {
     return token_ids_of(fields.at("prompt_token_ids"), "prompt_token_ids",
                         engine.info().vocab_size);
@@ -81,8 +98,12 @@ Result<Json> open_envelope(const Json& json, BatchLine& line) {
                              url.dump())};
   }
   if (!json.at("body").is_object()) return wrong_type("body", json.at("body"), "an object");
-  line.model = json.at("body").value("model", Json("")).dump();
-  return json.at("body");
+  const Json& body = json.at("body");
+  if (body.contains("model")) {
+    if (!body.at("model").is_string()) return wrong_type("model", body.at("model"), "a string");
+    line.model = body.at("model").get<std::string>();
+  }
+  return body;
 }
 
 }  // namespace
