@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
+#include <numeric>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -36,12 +39,21 @@ Result<void> add_continuations(const Engine& engine, const Json& json, ScoreLine
   const auto& context_text = prompt.get_ref<const std::string&>();
   const Result<std::vector<TokenId>> context = engine.tokenize(context_text);
   if (!context) return context.error();
+  if (context->empty()) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "\"prompt\" has no tokens: the first token of a continuation needs one before it"};
+  }
   for (const Json& c : continuations) {
     if (!c.is_string()) return wrong_type("continuations", c, "an array of strings");
     Result<std::vector<TokenId>> whole =
         engine.tokenize(context_text + c.get_ref<const std::string&>());
     if (!whole) return whole.error();
     line.sequences.push_back(joined(*context, std::move(*whole)));
+    const ScoreLine::Sequence& s = line.sequences.back();
+    if (static_cast<std::int64_t>(s.tokens.size()) <= s.first_scored) {
+      return Error{ErrorCode::kInvalidArgument,
+                   fmt::format("\"continuations\": {} adds no token to the prompt", dump_line(c))};
+    }
   }
   line.has_continuations = true;
   return {};
@@ -93,6 +105,49 @@ Json tokens_json(const ScoreLine& line, const RequestResult& result) {
   out["perplexity"] = scored > 0 ? Json(std::exp(-sum_of(result, 1) / scored)) : Json();
   return out;
 }
+
+/// The windows of a document on their way through the engine, a bounded number at a time.
+class Windows {
+ public:
+  explicit Windows(Engine& engine) : engine_(engine) {}
+
+  /// Scores tokens[first..]; waits while too many windows are in the engine.
+  Result<void> add(std::vector<TokenId> tokens, std::int64_t first) {
+    constexpr std::int64_t kAtOnce = 64;
+    while (state_->n_open >= kAtOnce) engine_.step();
+    Request request{.prompt = std::move(tokens)};
+    request.sampling.max_tokens = 0;
+    request.sampling.prompt_logprobs = 0;
+    request.on_done = [state = state_, slot = state_->sums.size(), first](RequestResult result) {
+      --state->n_open;
+      state->sums[slot] = sum_of(result, first);
+      std::optional<Error>& error = result.completions.front().error;
+      if (error) state->error = std::move(error);
+    };
+    const Result<RequestId> id = engine_.submit(std::move(request));
+    if (!id) return id.error();
+    state_->sums.push_back(0.0);
+    ++state_->n_open;
+    return {};
+  }
+
+  /// The sum over all windows, added in their order.
+  Result<double> finish() {
+    while (state_->n_open > 0) engine_.step();
+    if (state_->error) return *state_->error;
+    return std::accumulate(state_->sums.begin(), state_->sums.end(), 0.0);
+  }
+
+ private:
+  // Shared with the callbacks, which outlive an early return.
+  struct State {
+    std::vector<double> sums{};
+    std::int64_t n_open = 0;
+    std::optional<Error> error{};
+  };
+  Engine& engine_;
+  std::shared_ptr<State> state_ = std::make_shared<State>();
+};
 
 }  // namespace
 
@@ -161,27 +216,18 @@ Result<Perplexity> score_document(Engine& engine, std::string_view text,
   const auto n = static_cast<std::int64_t>(tokens->size());
   if (n < 2) return Error{ErrorCode::kInvalidArgument, "the text has fewer than two tokens"};
 
-  Perplexity total;
-  std::vector<double> sums;  // by window, added in order at the end
+  Windows windows(engine);
   std::int64_t scored_to = 1;
   for (std::int64_t begin = 0; scored_to < n; begin += stride) {
     const std::int64_t end = std::min(n, begin + window);
-    Request request{.prompt = {tokens->begin() + begin, tokens->begin() + end}};
-    request.sampling.max_tokens = 0;
-    request.sampling.prompt_logprobs = 0;
-    const std::size_t slot = sums.size();
-    sums.push_back(0.0);
-    request.on_done = [&sums, slot, first = scored_to - begin](const RequestResult& result) {
-      sums[slot] = sum_of(result, first);
-    };
-    const Result<RequestId> id = engine.submit(std::move(request));
-    if (!id) return id.error();
-    total.tokens += end - scored_to;
+    const Result<void> added =
+        windows.add({tokens->begin() + begin, tokens->begin() + end}, scored_to - begin);
+    if (!added) return added.error();
     scored_to = end;
   }
-  engine.run_until_idle();
-  for (const double s : sums) total.negative_log_likelihood -= s;
-  return total;
+  Result<double> sum = windows.finish();
+  if (!sum) return sum.error();
+  return Perplexity{.tokens = n - 1, .negative_log_likelihood = -*sum};
 }
 
 }  // namespace spate
