@@ -1,12 +1,11 @@
 // spate batch: a file of requests, as fast as the machine goes.
 #include <chrono>
-#include <filesystem>
-#include <fstream>
-#include <iostream>
+#include <memory>
 
 #include <fmt/format.h>
 
 #include "apps/commands.h"
+#include "apps/input.h"
 #include "apps/interrupt.h"
 #include "apps/options.h"
 #include "apps/progress.h"
@@ -23,30 +22,6 @@ struct BatchCommand {
   bool keep_order = false;
 };
 
-/// Standard input or a file, with its size where that is known.
-struct Input {
-  std::ifstream file;
-  double size = 0.0;
-  std::istream& stream() { return file.is_open() ? file : std::cin; }
-  double share() {
-    if (size <= 0.0) return -1.0;
-    const auto at = stream().tellg();
-    return at < 0 ? 1.0 : static_cast<double>(at) / size;
-  }
-};
-
-Result<void> open_input(const std::string& path, Input& input) {
-  if (path == "-") return {};
-  input.file.open(path, std::ios::binary);
-  std::error_code code;
-  if (!input.file || std::filesystem::is_directory(path, code)) {
-    return Error{ErrorCode::kIo, fmt::format("{}: cannot open for reading", path)};
-  }
-  const auto size = std::filesystem::file_size(path, code);
-  input.size = code ? 0.0 : static_cast<double>(size);
-  return {};
-}
-
 void print_summary(const BatchProgress& p, double seconds) {
   fmt::print(stderr,
              "{} requests in {}: {} failed, {} finished earlier\n"
@@ -58,9 +33,8 @@ void print_summary(const BatchProgress& p, double seconds) {
 }
 
 int batch(const BatchCommand& o) {
-  Input input;
-  const Result<void> opened = open_input(o.input, input);
-  if (!opened) return fail(opened.error());
+  Result<Input> input = Input::open(o.input, o.output);
+  if (!input) return fail(input.error());
   auto engine = open_engine(o.engine);
   if (!engine) return fail(engine.error());
   Result<OutputFile> output = OutputFile::open(o.output);
@@ -74,10 +48,11 @@ int batch(const BatchCommand& o) {
   };
   const BatchOptions options{.defaults = o.sampling.apply_to((*engine)->default_sampling()),
                              .keep_order = o.keep_order,
-                             .max_queued = 4 * o.engine.max_requests};
+                             .max_queued = 4 * o.engine.max_requests,
+                             .seed = o.engine.seed};
   const auto observe = [&](const BatchProgress& p) {
     const std::int64_t open = p.lines - p.skipped - p.finished;
-    const double read = input.share();
+    const double read = input->share();
     const auto lines = static_cast<double>(p.lines);
     const double share =
         p.lines == 0 || read < 0 ? -1.0 : read * (lines - static_cast<double>(open)) / lines;
@@ -86,7 +61,8 @@ int batch(const BatchCommand& o) {
                                 generated / seconds()));
     return !interrupt.seen();
   };
-  const Result<BatchProgress> done = run_batch(**engine, input.stream(), *output, options, observe);
+  const Result<BatchProgress> done =
+      run_batch(**engine, input->stream(), *output, options, observe);
   bar.finish();
   if (!done) return fail(done.error());
   print_summary(*done, seconds());

@@ -1,5 +1,10 @@
 // The program: one subcommand a file.
+#include <cerrno>
 #include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <system_error>
 
 #include <CLI/CLI.hpp>
 
@@ -24,7 +29,10 @@ int main(int argc, char** argv) {
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return program.exit(e) == 0 ? kDone : kWrongUsage;
+    exit_code = program.exit(e) == 0 ? kDone : kWrongUsage;
+  } catch (const std::system_error& e) {  // fmt::print, when stdout is full or closed
+    return fail({spate::ErrorCode::kIo, std::string("standard output: ") + e.what()});
   }
-  return exit_code;
+  if (std::fflush(stdout) == 0 || exit_code != kDone) return exit_code;
+  return fail({spate::ErrorCode::kIo, std::string("standard output: ") + std::strerror(errno)});
 }

@@ -1,11 +1,11 @@
 // spate score: log-probabilities, option scoring, perplexity.
 #include <chrono>
 #include <fstream>
-#include <iostream>
 
 #include <fmt/format.h>
 
 #include "apps/commands.h"
+#include "apps/input.h"
 #include "apps/options.h"
 #include "apps/progress.h"
 #include "core/json.h"
@@ -37,13 +37,8 @@ int score_text(const ScoreCommand& o, Engine& engine) {
 }
 
 int score_lines(const ScoreCommand& o, Engine& engine) {
-  std::ifstream file;
-  if (o.input != "-") {
-    file.open(o.input, std::ios::binary);
-    if (!file) {
-      return fail({ErrorCode::kIo, fmt::format("{}: cannot open for reading", o.input)});
-    }
-  }
+  Result<Input> input = Input::open(o.input, o.output);
+  if (!input) return fail(input.error());
   // Scoring is quick and its output is in input order: an earlier output is replaced.
   if (o.output != "-") std::ofstream(o.output, std::ios::trunc);
   Result<OutputFile> output = OutputFile::open(o.output);
@@ -51,10 +46,9 @@ int score_lines(const ScoreCommand& o, Engine& engine) {
   Progress bar;
   const auto begin = std::chrono::steady_clock::now();
   const Result<ScoreProgress> done =
-      run_score(engine, o.input == "-" ? std::cin : file, *output, o.top_logprobs,
-                [&](const ScoreProgress& p) {
-                  bar.show(-1.0, fmt::format("{} lines, {} tokens", p.lines, p.tokens));
-                });
+      run_score(engine, input->stream(), *output, o.top_logprobs, [&](const ScoreProgress& p) {
+        bar.show(-1.0, fmt::format("{} lines, {} tokens", p.lines, p.tokens));
+      });
   bar.finish();
   if (!done) return fail(done.error());
   const double seconds =

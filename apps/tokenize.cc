@@ -1,10 +1,10 @@
 // spate tokenize: text to token ids and back.
 #include <fstream>
-#include <iostream>
 
 #include <fmt/format.h>
 
 #include "apps/commands.h"
+#include "apps/input.h"
 #include "apps/options.h"
 #include "offline/json_fields.h"
 #include "offline/output_file.h"
@@ -57,14 +57,9 @@ std::string convert_line(const Tokenizer& tokenizer, std::string_view line, std:
 }
 
 int convert_file(const Tokenizer& tokenizer, const TokenizeCommand& o) {
-  std::ifstream file;
-  if (o.input != "-") {
-    file.open(o.input, std::ios::binary);
-    if (!file) {
-      return fail({ErrorCode::kIo, fmt::format("{}: cannot open for reading", o.input)});
-    }
-  }
-  std::istream& in = o.input == "-" ? std::cin : file;
+  Result<Input> input = Input::open(o.input, o.output);
+  if (!input) return fail(input.error());
+  std::istream& in = input->stream();
   if (o.output != "-") std::ofstream(o.output, std::ios::trunc);
   Result<OutputFile> output = OutputFile::open(o.output);
   if (!output) return fail(output.error());
