@@ -3,16 +3,18 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <string>
-#include <system_error>
 
 #include <CLI/CLI.hpp>
 
 #include "apps/commands.h"
 #include "apps/options.h"
 
-int main(int argc, char** argv) {
-  using namespace spate::apps;    // NOLINT(google-build-using-namespace): the program's own
+namespace spate::apps {
+namespace {
+
+int run_program(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of write(), not of the process
   CLI::App program("Spate: an inference engine for large language models", "spate");
   program.set_version_flag("--version", "spate " SPATE_VERSION);
@@ -30,9 +32,21 @@ int main(int argc, char** argv) {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     exit_code = program.exit(e) == 0 ? kDone : kWrongUsage;
-  } catch (const std::system_error& e) {  // fmt::print, when stdout is full or closed
-    return fail({spate::ErrorCode::kIo, std::string("standard output: ") + e.what()});
   }
   if (std::fflush(stdout) == 0 || exit_code != kDone) return exit_code;
-  return fail({spate::ErrorCode::kIo, std::string("standard output: ") + std::strerror(errno)});
+  return fail({ErrorCode::kIo, std::string("standard output: ") + std::strerror(errno)});
+}
+
+}  // namespace
+}  // namespace spate::apps
+
+int main(int argc, char** argv) {
+  try {
+    return spate::apps::run_program(argc, argv);
+  } catch (const std::exception& e) {  // such as fmt::print's, when stdout is full or closed
+    std::fputs("spate: ", stderr);
+    std::fputs(e.what(), stderr);
+    std::fputs("\n", stderr);
+    return spate::apps::kFailed;
+  }
 }
