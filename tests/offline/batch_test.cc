@@ -18,7 +18,8 @@ class Batch : public StoriesTest {
  protected:
   /// Runs `input` into `file`; stops early when `stop_after` lines are written.
   static BatchProgress run_into(const TemporaryFile& file, const std::string& input,
-                                BatchOptions options = {}, std::int64_t stop_after = INT64_MAX) {
+                                const BatchOptions& options = {},
+                                std::int64_t stop_after = INT64_MAX) {
     std::istringstream in(input);
     Result<OutputFile> output = OutputFile::open(file.path());
     EXPECT_TRUE(output.has_value());
@@ -183,6 +184,7 @@ TEST_F(Batch, IdsAreEchoedAndLinesWithoutOneGetTheirNumber) {
           "{\"id\": 1.5, \"prompt\": 3}\n",
           {.keep_order = true});
   std::vector<Json> ids;
+  ids.reserve(out.size());
   for (const Json& line : out) ids.push_back(line.at("id"));
   EXPECT_THAT(ids, ElementsAre(Json("text"), Json(17), Json(2), Json(1.5)));
 }
@@ -204,6 +206,7 @@ TEST_F(Batch, KeepOrderWritesInInputOrderWhatFinishesInAnother) {
     ids.push_back(line.at("id"));
   }
   std::vector<std::string> expected;
+  expected.reserve(40);
   for (int i = 0; i < 40; ++i) expected.push_back("r" + std::to_string(i));
   EXPECT_EQ(ids, expected);
 }

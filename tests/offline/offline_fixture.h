@@ -49,14 +49,10 @@ class TemporaryFile {
 /// Tests on the built-in model; loading it is most of their time, so that they share it.
 class StoriesTest : public ::testing::Test {
  protected:
-  static void SetUpTestSuite() { engine_ = open({.model = stories_folder(), .threads = 1}); }
-  static void TearDownTestSuite() { engine_.reset(); }
-  void SetUp() override { ASSERT_NE(engine_, nullptr); }
-
-  static Engine& engine() { return *engine_; }
-
- private:
-  static inline std::unique_ptr<Engine> engine_{};
+  static Engine& engine() {
+    static const std::unique_ptr<Engine> shared = open({.model = stories_folder(), .threads = 1});
+    return *shared;
+  }
 };
 
 }  // namespace spate::test
