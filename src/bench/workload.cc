@@ -108,19 +108,21 @@ Result<void> warm_up(Engine& engine) {
 
 namespace {
 
+void add_result(const RequestResult& r, ThroughputRun& run, std::optional<Error>& failed) {
+  run.requests += 1;
+  run.prompt_tokens += r.prompt_tokens;
+  run.output_tokens += r.completion_tokens;
+  for (const Completion& c : r.completions) {
+    if (c.error) failed = c.error;
+  }
+}
+
 /// Queues a request of each length; what they produce is added to `run`.
 Result<void> submit_all(Engine& engine, const std::vector<Lengths>& lengths, ThroughputRun& run,
                         std::optional<Error>& failed) {
   for (std::size_t i = 0; i < lengths.size(); ++i) {
     Request request = request_of(lengths[i], engine.info().vocab_size, i);
-    request.on_done = [&](const RequestResult& r) {
-      run.requests += 1;
-      run.prompt_tokens += r.prompt_tokens;
-      run.output_tokens += r.completion_tokens;
-      for (const Completion& c : r.completions) {
-        if (c.error) failed = c.error;
-      }
-    };
+    request.on_done = [&](const RequestResult& r) { add_result(r, run, failed); };
     const Result<RequestId> id = engine.submit(std::move(request));
     if (!id) return id.error();
   }
