@@ -49,7 +49,8 @@ std::string varied_lines(int n) {
   std::string input;
   for (int i = 0; i < n; ++i) {
     Json line = {{"id", "r" + std::to_string(i)},
-                 {"prompt", "Once upon a time there was a " + std::string(i % 5, 'a')},
+                 {"prompt", "Once upon a time there was a " +
+                                std::string(static_cast<std::size_t>(i) % 5, 'a')},
                  {"max_tokens", 3 + i * 7 % 17},
                  {"temperature", 1.0}};
     if (i % 3 == 0) line["seed"] = i;
