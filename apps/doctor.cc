@@ -1,6 +1,5 @@
 // spate doctor: what this machine offers and what stands in the way of speed.
 #include <chrono>
-#include <cstring>
 #include <fstream>
 #include <thread>
 
@@ -8,6 +7,7 @@
 
 #include "apps/commands.h"
 #include "apps/options.h"
+#include "bench/ceilings.h"
 #include "device/buffer.h"
 #include "device/device.h"
 #include "engine/memory_plan.h"
@@ -40,27 +40,12 @@ double fresh_memory_seconds_per_gib() {
   return seconds_since(begin) * static_cast<double>(std::int64_t{1} << 30) / kBytes;
 }
 
-/// GB/s of a plain read by all workers, the best of a few passes over memory that no cache holds.
+/// GB/s of a plain read by all workers.
 double read_bandwidth(Device& device) {
-  constexpr std::int64_t kWords = std::int64_t{32} << 20;  // 256 MiB
-  Result<Buffer> buffer = Buffer::reserve_host(kWords * 8);
-  if (!buffer) return 0.0;
-  auto* words = reinterpret_cast<std::uint64_t*>(buffer->data());
-  std::memset(words, 1, kWords * 8);
-  double best = 0.0;
-  for (int pass = 0; pass < 5; ++pass) {
-    const auto begin = std::chrono::steady_clock::now();
-    std::vector<std::uint64_t> sums(static_cast<std::size_t>(device.pool().size()) * 8);
-    device.pool().run([&](int worker) {
-      const std::int64_t n = kWords / device.pool().size();
-      std::uint64_t sum = 0;
-      for (std::int64_t i = worker * n; i < (worker + 1) * n; ++i) sum += words[i];
-      sums[static_cast<std::size_t>(worker) * 8] = sum;
-    });
-    const double rate = static_cast<double>(kWords * 8) / seconds_since(begin) / 1e9;
-    if (sums[0] != 0) best = std::max(best, rate);
-  }
-  return best;
+  Result<bench::CeilingMeter> meter = bench::CeilingMeter::create(device);
+  if (!meter) return 0.0;
+  meter->sample();
+  return meter->ceilings().read_bytes / 1e9;
 }
 
 /// Microseconds to hand work to all workers and get it back.

@@ -9,11 +9,6 @@
 namespace spate {
 namespace {
 
-Error unknown(std::string_view option, std::string_view value, std::string_view known) {
-  return {ErrorCode::kInvalidArgument,
-          fmt::format("--{} {}: unknown; use one of {}", option, value, known)};
-}
-
 Result<void> check_limits(const EngineOptions& o) {
   if (o.max_batch_tokens < 1 || o.max_requests < 1 || o.kv_memory < 0 || o.threads < 0) {
     return Error{ErrorCode::kInvalidArgument,
@@ -26,7 +21,7 @@ Result<void> check_limits(const EngineOptions& o) {
                ? Error{ErrorCode::kUnsupported,
                        fmt::format("--device {}: this build has no CUDA engine; use --device cpu",
                                    o.device)}
-               : unknown("device", o.device, "cpu");
+               : unknown_word("device", o.device, "cpu");
   }
   return {};
 }
@@ -40,7 +35,7 @@ Result<CpuIsa> isa_of(const std::string& name) {
     return Error{ErrorCode::kUnsupported,
                  fmt::format("--isa {}: this machine has {} at best", name, name_of(best))};
   }
-  return unknown("isa", name, "auto, generic, avx2, avx512");
+  return unknown_word("isa", name, "auto, generic, avx2, avx512");
 }
 
 Result<DType> kv_dtype_of(const EngineOptions& o, const HfConfig& config) {
@@ -48,7 +43,7 @@ Result<DType> kv_dtype_of(const EngineOptions& o, const HfConfig& config) {
   if (o.kv_dtype != "auto") {
     const std::optional<DType> named = dtype_named(o.kv_dtype);
     if (named == DType::kF32 || named == DType::kF16 || named == DType::kBF16) return *named;
-    return unknown("kv-dtype", o.kv_dtype, "auto, f32, f16, bf16, int8");
+    return unknown_word("kv-dtype", o.kv_dtype, "auto, f32, f16, bf16, int8");
   }
   if (o.dtype == "f32") return DType::kF32;
   const DType stored = config.dtype().value_or(DType::kBF16);
@@ -58,7 +53,7 @@ Result<DType> kv_dtype_of(const EngineOptions& o, const HfConfig& config) {
 Result<KvCacheKind> kv_kind_of(const std::string& name) {
   if (name == "segment") return KvCacheKind::kSegment;
   if (name == "paged") return KvCacheKind::kPaged;
-  return unknown("kv-cache", name, "segment, paged");
+  return unknown_word("kv-cache", name, "segment, paged");
 }
 
 /// The folder's tokenizer; none is no error, a broken one is.

@@ -12,11 +12,6 @@
 namespace spate {
 namespace {
 
-Error unknown_word(std::string_view option, std::string_view value, std::string_view known) {
-  return {ErrorCode::kInvalidArgument,
-          fmt::format("--{} {}: unknown; use one of {}", option, value, known)};
-}
-
 std::int64_t context_of(const HfConfig& config, std::int64_t asked) {
   const std::int64_t own = config.decoder_shape().max_positions;
   if (asked == 0) return own;
@@ -64,6 +59,11 @@ LoadedModel build(const LoadOptions& options, HfConfig config) {
 }
 
 }  // namespace
+
+Error unknown_word(std::string_view option, std::string_view value, std::string_view known) {
+  return {ErrorCode::kInvalidArgument,
+          fmt::format("--{} {}: unknown; use one of {}", option, value, known)};
+}
 
 Result<LoadOptions> load_options_from(const EngineOptions& options) {
   LoadOptions load{.path = options.model, .context_length = options.context_length};

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "device/device.h"
 #include "models/language_model.h"
@@ -34,6 +35,9 @@ struct LoadOptions {
   bool dummy = false;
   std::int64_t context_length = 0;  // 0: the model's
 };
+
+/// "--dtype f8: unknown; use one of ...": what every option that is a word answers.
+Error unknown_word(std::string_view option, std::string_view value, std::string_view known);
 
 /// Parses dtype, weights and load_format; an unknown word is named with the known ones.
 Result<LoadOptions> load_options_from(const EngineOptions& options);
