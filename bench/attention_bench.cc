@@ -76,8 +76,8 @@ void attention(benchmark::State& state) {
   for (auto _ : state) {
     for (const KvLayer& layer : layers.all) {
       arena.reset();
-      ops::attention(*device, arena, queries, layer, {&rows, 1}, {.query_heads = kKvHeads * kGroup},
-                     RowFormat::kInt8);
+      ops::attention(*device, arena, queries, layer, {.sequences = {&rows, 1}},
+                     {.query_heads = kKvHeads * kGroup}, RowFormat::kInt8);
     }
   }
 

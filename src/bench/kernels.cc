@@ -69,9 +69,10 @@ class KernelBench {
     Result<Buffer> arena = Buffer::reserve_host(kArenaBytes);
     if (!arena) return arena.error();
     const KvGeometry geometry{s.layers, s.kv_heads, s.head_dim};
-    Result<KvCache> kv = KvCache::reserve(geometry, options.kv_dtype, kKvBlocks);
+    Result<KvCache> kv = KvCache::reserve(device, geometry, options.kv_dtype, kKvBlocks);
     if (!kv) return kv.error();
-    const std::int64_t kv_bytes = kKvBlocks * KvCache::block_bytes(geometry, options.kv_dtype);
+    const std::int64_t kv_bytes =
+        kKvBlocks * KvCache::block_bytes(DeviceKind::kCpu, geometry, options.kv_dtype);
     std::memset(kv->layer(0).base, kFill, static_cast<std::size_t>(kv_bytes));
     bench.weights_ = std::move(*weights);
     bench.packed_ = std::move(*packed);
@@ -115,7 +116,7 @@ class KernelBench {
   std::vector<Matrix> matrices(std::int64_t k, std::int64_t n, ParamStore::Use use) {
     const std::int64_t n_bytes = k * n * size_of(options_.stored);
     std::memset(weights_.data(), kFill, static_cast<std::size_t>(n_bytes));
-    ParamStore store(options_.params);
+    ParamStore store(options_.params, *device_);
     const Tensor source(weights_.data(), options_.stored, {n, k});
     return copies_of(*device_, store.matrix(options_.stored, k, panels_of(source), use), packed_);
   }
@@ -159,9 +160,10 @@ class KernelBench {
                                 .rope = {rope_.data(), s.head_dim, kMostRows}};
     for (const std::int64_t n : kRows) {
       const SequenceRows sequence{.n_rows = n, .blocks = blocks_};
+      const Batch batch{.sequences = {&sequence, 1}};
       measure("norm, q k v, rotation", rows_named(n), [&](std::int64_t i) {
         ops::project_qkv(*device_, *arena_, rows(n, s.hidden, true), turn(all, i), params,
-                         {.layer = layer(i), .sequences = {&sequence, 1}});
+                         {.layer = layer(i), .batch = batch});
       });
     }
   }
@@ -227,7 +229,7 @@ class KernelBench {
     }
     measure("attention", fmt::format("{} x {} at depth {}", c.sequences, c.rows, c.depth),
             [&](std::int64_t i) {
-              ops::attention(*device_, *arena_, queries, layer(i), sequences,
+              ops::attention(*device_, *arena_, queries, layer(i), {.sequences = sequences},
                              {.query_heads = s.query_heads}, RowFormat::kBF16);
             });
   }

@@ -20,8 +20,7 @@ std::size_t mapped_bytes(std::int64_t n_bytes) {
 
 Result<Buffer> Buffer::reserve_host(std::int64_t n_bytes) {
   SPATE_CHECK_OP(n_bytes, >=, 0);
-  Buffer buffer;
-  if (n_bytes == 0) return buffer;
+  if (n_bytes == 0) return Buffer();
   // One huge page more than needed, so that an aligned run of whole huge pages lies inside.
   const std::size_t wanted = mapped_bytes(n_bytes);
   const std::size_t mapped = wanted + static_cast<std::size_t>(kHugePage);
@@ -40,13 +39,12 @@ Result<Buffer> Buffer::reserve_host(std::int64_t n_bytes) {
   if (tail > 0) munmap(start + head + wanted, tail);
   // Refused where huge pages are switched off: then small pages it is.
   madvise(start + head, wanted, MADV_HUGEPAGE);
-  buffer.data_ = start + head;
-  buffer.n_bytes_ = n_bytes;
-  return buffer;
+  return Buffer(start + head, n_bytes,
+                [](std::byte* data, std::int64_t n) { munmap(data, mapped_bytes(n)); });
 }
 
 Buffer::~Buffer() {
-  if (data_ != nullptr) munmap(data_, mapped_bytes(n_bytes_));
+  if (data_ != nullptr) release_(data_, n_bytes_);
 }
 
 }  // namespace spate

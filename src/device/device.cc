@@ -7,6 +7,7 @@
 #endif
 
 #include "core/check.h"
+#include "device/gpu.h"
 
 namespace spate {
 
@@ -53,6 +54,8 @@ std::string_view name_of(CpuIsa isa) {
       return "generic";
   }
 }
+
+Device::~Device() = default;
 
 std::unique_ptr<Device> Device::cpu(const CpuOptions& options) {
   SPATE_CHECK_OP(static_cast<int>(options.isa), <=, static_cast<int>(best_cpu_isa()));

@@ -1,4 +1,4 @@
-// Where operators run. A Device owns its workers or its stream; it owns no tensors.
+// Where operators run. A Device owns its workers and its stream; it owns no tensors.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,8 @@
 #include "spate/result.h"
 
 namespace spate {
+
+class Gpu;  // device/gpu.h
 
 enum class DeviceKind : std::uint8_t { kCpu, kCuda };
 
@@ -36,12 +38,21 @@ struct CpuOptions {
 class Device {
  public:
   static std::unique_ptr<Device> cpu(const CpuOptions& options = {});
+  /// The GPU of that number; its host side (rules of sampling that it does not know) gets `host`.
+  /// kUnsupported where there is no GPU, no driver, or no CUDA in this build.
+  static Result<std::unique_ptr<Device>> cuda(int ordinal, const CpuOptions& host = {});
+  ~Device();
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
 
   DeviceKind kind() const { return kind_; }
   bool is_cuda() const { return kind_ == DeviceKind::kCuda; }
   CpuIsa isa() const { return isa_; }
   bool amx() const { return amx_; }
   ThreadPool& pool() { return *pool_; }
+  /// Of a GPU; null on the CPU.
+  const Gpu* gpu() const { return gpu_.get(); }
+  Gpu* gpu() { return gpu_.get(); }
 
   /// Where operators report their time; null, as it is at first: nowhere.
   Profile* profile() const { return profile_; }
@@ -53,6 +64,7 @@ class Device {
   CpuIsa isa_ = CpuIsa::kGeneric;
   bool amx_ = false;
   std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<Gpu> gpu_;
   Profile* profile_ = nullptr;
 };
 

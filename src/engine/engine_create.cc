@@ -1,8 +1,14 @@
 // Engine::create: options checked, model loaded, memory planned, parts put together.
+#include <charconv>
+#include <optional>
+
 #include <fmt/format.h>
 
 #include "core/load_error.h"
+#include "device/gpu.h"
+#include "engine/cpu_executor.h"
 #include "engine/engine_impl.h"
+#include "engine/gpu_executor.h"
 #include "engine/memory_plan.h"
 #include "sample/params.h"
 
@@ -10,20 +16,30 @@ namespace spate {
 namespace {
 
 Result<void> check_limits(const EngineOptions& o) {
-  if (o.max_batch_tokens < 1 || o.max_requests < 1 || o.kv_memory < 0 || o.threads < 0) {
+  if (o.max_batch_tokens < 0 || o.max_requests < 0 || o.kv_memory < 0 || o.threads < 0) {
     return Error{ErrorCode::kInvalidArgument,
-                 fmt::format("--max-batch-tokens {} and --max-requests {} must be at least 1, "
-                             "--kv-memory {} and --threads {} not negative",
+                 fmt::format("--max-batch-tokens {}, --max-requests {}, --kv-memory {} and "
+                             "--threads {} must not be negative",
                              o.max_batch_tokens, o.max_requests, o.kv_memory, o.threads)};
   }
-  if (o.device != "cpu") {
-    return o.device.starts_with("cuda")
-               ? Error{ErrorCode::kUnsupported,
-                       fmt::format("--device {}: this build has no CUDA engine; use --device cpu",
-                                   o.device)}
-               : unknown_word("device", o.device, "cpu");
-  }
   return {};
+}
+
+/// The number of the GPU that --device names; none for the CPU.
+Result<std::optional<int>> gpu_of(const std::string& device) {
+  if (device == "cpu") return std::optional<int>();
+  if (device == "cuda") return std::optional<int>(0);
+  int number = 0;
+  const char* end = device.data() + device.size();
+  if (device.starts_with("cuda:")) {
+    const auto [rest, error] = std::from_chars(device.data() + 5, end, number);
+    if (error == std::errc() && rest == end) return std::optional<int>(number);
+    if (error == std::errc() && *rest == ',') {
+      return Error{ErrorCode::kUnsupported,
+                   fmt::format("--device {}: one GPU at a time; use cuda:{}", device, number)};
+    }
+  }
+  return unknown_word("device", device, "cpu, cuda, cuda:0, cuda:1, ...");
 }
 
 Result<CpuIsa> isa_of(const std::string& name) {
@@ -38,7 +54,19 @@ Result<CpuIsa> isa_of(const std::string& name) {
   return unknown_word("isa", name, "auto, generic, avx2, avx512");
 }
 
+Result<DType> gpu_kv_dtype_of(const EngineOptions& o) {
+  const std::string& name = o.kv_dtype;
+  if (name == "fp8") return DType::kF8E4M3;
+  if (name == "auto") return o.dtype == "f32" ? DType::kF32 : DType::kBF16;
+  if (name == "bf16" && o.dtype != "f32") return DType::kBF16;
+  if (name == "f32" && o.dtype == "f32") return DType::kF32;
+  return Error{
+      ErrorCode::kInvalidArgument,
+      fmt::format("--kv-dtype {}: on a GPU use auto, bf16 or fp8, and f32 with --dtype f32", name)};
+}
+
 Result<DType> kv_dtype_of(const EngineOptions& o, const HfConfig& config) {
+  if (o.device != "cpu") return gpu_kv_dtype_of(o);
   if (o.kv_dtype == "int8") return DType::kI8;
   if (o.kv_dtype != "auto") {
     const std::optional<DType> named = dtype_named(o.kv_dtype);
@@ -87,7 +115,6 @@ class EngineBuilder {
         run({&EngineBuilder::open_device, &EngineBuilder::load, &EngineBuilder::load_text,
              &EngineBuilder::plan, &EngineBuilder::reserve});
     if (!done) return done.error();
-    impl_->packer_->pack_required(*impl_->device_);
     impl_->info.load_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     return std::move(impl_);
   }
@@ -116,15 +143,32 @@ class EngineBuilder {
     if (!limits) return limits.error();
     const Result<CpuIsa> isa = isa_of(o.isa);
     if (!isa) return isa.error();
-    impl_->device_ = Device::cpu({.threads = {.threads = o.threads}, .isa = *isa});
+    const Result<std::optional<int>> gpu = gpu_of(o.device);
+    if (!gpu) return gpu.error();
+    const CpuOptions host{.threads = {.threads = o.threads}, .isa = *isa};
+    if (*gpu) {
+      Result<std::unique_ptr<Device>> device = Device::cuda(**gpu, host);
+      if (!device) return device.error();
+      impl_->device_ = std::move(*device);
+    } else {
+      impl_->device_ = Device::cpu(host);
+    }
+    set_automatic_limits();
     impl_->scratch_.resize(static_cast<std::size_t>(impl_->device_->pool().size()));
     return {};
+  }
+
+  void set_automatic_limits() {
+    EngineOptions& o = impl_->options;
+    const bool gpu = impl_->device_->is_cuda();
+    if (o.max_batch_tokens == 0) o.max_batch_tokens = gpu ? 8192 : 512;
+    if (o.max_requests == 0) o.max_requests = gpu ? 1024 : 256;
   }
 
   Result<void> load() {
     const Result<LoadOptions> options = load_options_from(impl_->options);
     if (!options) return options.error();
-    Result<LoadedModel> model = load_model(*options);
+    Result<LoadedModel> model = load_model(*options, *impl_->device_);
     if (!model) return model.error();
     impl_->model = std::make_unique<LoadedModel>(std::move(*model));
     describe();
@@ -148,7 +192,8 @@ class EngineBuilder {
                    .weights = impl_->options.weights,
                    .dtype = impl_->options.dtype,
                    .kv_cache = impl_->options.kv_cache,
-                   .weight_bytes = m.params->matrix_bytes()};
+                   .weight_bytes = impl_->device_->is_cuda() ? GpuWeights::bytes(*m.params)
+                                                             : m.params->matrix_bytes()};
   }
 
   Result<void> load_text() {
@@ -174,20 +219,31 @@ class EngineBuilder {
     if (!kv_dtype) return kv_dtype.error();
     geometry_ = m.model->kv_geometry();
     kv_dtype_ = *kv_dtype;
+    const Device& device = *impl_->device_;
+    const DecoderShape shape = m.config.decoder_shape();
     const std::int64_t rows = std::max(o.max_batch_tokens, o.max_requests);
-    workspace_ = Executor::workspace_bytes(m.config, rows, impl_->device_->pool().size());
-    Result<MemoryPlan> memory = plan_memory({.weights = impl_->info.weight_bytes,
-                                             .workspace = workspace_,
-                                             .kv_block = KvCache::block_bytes(geometry_, kv_dtype_),
-                                             .block_tokens = kKvBlockTokens,
-                                             .context_length = m.context_length,
-                                             .max_requests = o.max_requests,
-                                             .kv_memory = o.kv_memory,
-                                             .available = available_memory()});
+    gpu_limits_ = {.max_rows = rows,
+                   .max_requests = o.max_requests,
+                   .max_logit_rows = o.max_requests,
+                   .context_length = m.context_length};
+    workspace_ = device.is_cuda()
+                     ? gpu_workspace_bytes(shape, gpu_limits_, m.params->options().compute)
+                     : CpuExecutor::workspace_bytes(shape, rows, impl_->device_->pool().size());
+    block_tokens_ = KvCache::block_tokens(device.kind());
+    Result<MemoryPlan> memory = plan_memory(
+        {.weights = impl_->info.weight_bytes,
+         .workspace = workspace_,
+         .kv_block = KvCache::block_bytes(device.kind(), geometry_, kv_dtype_),
+         .block_tokens = block_tokens_,
+         .context_length = m.context_length,
+         .max_requests = o.max_requests,
+         .kv_memory = o.kv_memory,
+         .available = device.is_cuda() ? device.gpu()->free_bytes() : available_memory(),
+         .on_gpu = device.is_cuda()});
     if (!memory) return memory.error();
     memory_ = std::move(*memory);
     impl_->info.memory = memory_.items;
-    impl_->info.kv_tokens = memory_.kv_blocks * kKvBlockTokens;
+    impl_->info.kv_tokens = memory_.kv_blocks * block_tokens_;
     impl_->info.kv_dtype = name_of(kv_dtype_);
     return {};
   }
@@ -197,31 +253,62 @@ class EngineBuilder {
     LoadedModel& m = *impl_->model;
     const Result<KvCacheKind> kind = kv_kind_of(o.kv_cache);
     if (!kind) return kind.error();
-    Result<KvCache> kv = KvCache::reserve(geometry_, kv_dtype_, memory_.kv_blocks);
+    Device& device = *impl_->device_;
+    if (device.is_cuda()) {
+      Result<std::unique_ptr<GpuWeights>> weights =
+          GpuWeights::load(*m.params, device, o.load_format == "dummy");
+      if (!weights) return weights.error();
+      impl_->gpu_weights_ = std::move(*weights);
+    }
+    Result<KvCache> kv = KvCache::reserve(device, geometry_, kv_dtype_, memory_.kv_blocks);
     if (!kv) return kv.error();
-    Result<Buffer> arena = Buffer::reserve_host(workspace_);
-    if (!arena) return arena.error();
-    Result<Packer> packer = Packer::create(*m.params);
-    if (!packer) return packer.error();
-    impl_->packer_ = std::make_unique<Packer>(std::move(*packer));
-    impl_->allocator_ = make_kv_allocator(*kind, {.n_blocks = memory_.kv_blocks});
+    impl_->allocator_ =
+        make_kv_allocator(*kind, {.n_blocks = memory_.kv_blocks, .block_tokens = block_tokens_});
     impl_->scheduler_ =
         std::make_unique<Scheduler>(SchedulerOptions{.max_batch_tokens = o.max_batch_tokens,
                                                      .max_requests = o.max_requests,
                                                      .context_length = m.context_length},
                                     *impl_->allocator_);
+    return device.is_cuda() ? make_gpu_part(std::move(*kv)) : make_cpu_part(std::move(*kv));
+  }
+
+  Result<void> make_cpu_part(KvCache kv) {
+    LoadedModel& m = *impl_->model;
+    Result<Buffer> arena = Buffer::reserve_host(workspace_);
+    if (!arena) return arena.error();
+    Result<Packer> packer = Packer::create(*m.params);
+    if (!packer) return packer.error();
+    impl_->packer_ = std::make_unique<Packer>(std::move(*packer));
+    impl_->packer_->pack_required(*impl_->device_);
     impl_->executor_ =
-        std::make_unique<Executor>(Executor::Parts{.device = *impl_->device_,
-                                                   .model = *m.model,
-                                                   .params = *m.params,
-                                                   .kv = std::move(*kv),
-                                                   .arena = Arena(std::move(*arena))});
+        std::make_unique<CpuExecutor>(CpuExecutor::Parts{.device = *impl_->device_,
+                                                         .model = *m.model,
+                                                         .params = *m.params,
+                                                         .kv = std::move(kv),
+                                                         .arena = Arena(std::move(*arena))});
+    return {};
+  }
+
+  Result<void> make_gpu_part(KvCache kv) {
+    LoadedModel& m = *impl_->model;
+    gpu_limits_.kv_blocks = memory_.kv_blocks;
+    Result<std::unique_ptr<Executor>> executor = make_gpu_executor({.device = *impl_->device_,
+                                                                    .model = *m.model,
+                                                                    .params = *m.params,
+                                                                    .kv = std::move(kv),
+                                                                    .limits = gpu_limits_},
+                                                                   m.config.decoder_shape());
+    if (!executor) return executor.error();
+    impl_->executor_ = std::move(*executor);
+    impl_->packed_ = true;
     return {};
   }
 
   KvGeometry geometry_{};
   DType kv_dtype_ = DType::kBF16;
   std::int64_t workspace_ = 0;
+  std::int64_t block_tokens_ = kKvBlockTokens;
+  GpuLimits gpu_limits_{};
   MemoryPlan memory_{};
   std::unique_ptr<Engine::Impl> impl_;
 };

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "device/gpu.h"
 #include "sample/params.h"
 
 namespace spate {
@@ -80,28 +81,77 @@ void Engine::Impl::cancel_now(RequestId id) {
   for (RequestState::Branch& b : request.branches) {
     if (b.done) continue;
     scheduler_->cancel(b.sequence);
+    executor_->forget(b.sequence);
     b.stream->finish(FinishReason::kCancelled);
     b.done = true;
   }
   finish_if_done(request);
 }
 
+// With a device that runs ahead, a step launches one plan and looks at the results of the plan
+// before it: the device computes while the host reads, delivers and plans.
 bool Engine::Impl::step() {
   read_mail();
+  if (failure_ && !requests_.empty()) fail_everything(failure_->message);
+  if (failure_) return false;
+  if (!scheduler_->has_work() && n_flying_ == 0) return false;
+  try {
+    const bool launched = launch_next();
+    const bool full = n_flying_ == static_cast<std::size_t>(executor_->depth());
+    if (n_flying_ > 0 && (full || !launched)) collect_oldest();
+  } catch (const DeviceError& error) {
+    fail_everything(error.what());
+  }
+  return scheduler_->has_work() || n_flying_ > 0;
+}
+
+bool Engine::Impl::launch_next() {
   if (!scheduler_->has_work()) return false;
-  const Clock::time_point begin = Clock::now();
-  scheduler_->next(plan_, {});
-  if (plan_.empty()) return scheduler_->has_work();
-  const Tensor logits = executor_->run(plan_, *scheduler_, *allocator_);
-  list_rows();
-  work_on_rows(logits);
-  commit_and_deliver();
-  ++stats_.steps;
-  if (!packed_) pack_behind(std::chrono::duration<double>(Clock::now() - begin).count());
+  const std::size_t newest = (first_flight_ + n_flying_ + 1) % flights_.size();
+  if (n_flying_ > 0 && flights_[newest].on_host) return false;
+  Flight& flight = flights_[(first_flight_ + n_flying_) % flights_.size()];
+  flight.begin = Clock::now();
+  scheduler_->next(flight.plan, {});
+  for (const SequenceId id : flight.plan.preempted) executor_->forget(id);
+  if (flight.plan.empty()) return false;
+  list_rows(flight);
+  executor_->launch(flight.plan, *scheduler_, *allocator_, orders_);
+  ++n_flying_;
   return true;
 }
 
+void Engine::Impl::collect_oldest() {
+  Flight& flight = flights_[first_flight_];
+  const StepResult result = executor_->collect();
+  first_flight_ = (first_flight_ + 1) % flights_.size();
+  --n_flying_;
+  find_requests(flight);
+  work_on_rows(flight, result);
+  commit_and_deliver(flight);
+  ++stats_.steps;
+  if (!packed_) pack_behind(std::chrono::duration<double>(Clock::now() - flight.begin).count());
+}
+
+void Engine::Impl::fail_everything(const std::string& why) {
+  failure_ = Error{ErrorCode::kInternal, why};
+  n_flying_ = 0;
+  while (!requests_.empty()) {
+    RequestState& request = *requests_.begin()->second;
+    for (RequestState::Branch& b : request.branches) {
+      if (b.done) continue;
+      scheduler_->cancel(b.sequence);
+      b.stream->fail(*failure_);
+      b.done = true;
+    }
+    finish_if_done(request);
+  }
+}
+
 void Engine::Impl::pack_behind(double step_seconds) {
+  if (packer_ == nullptr) {
+    packed_ = true;
+    return;
+  }
   // In-place matrices cost up to twice the time of a small step, so packing soon pays; a prompt's
   // first token has been delivered by now.
   constexpr double kShareOfStep = 0.5;
@@ -119,46 +169,73 @@ RequestState* Engine::Impl::request_of(SequenceId sequence, std::int64_t& branch
   return &request;
 }
 
-void Engine::Impl::list_rows() {
-  rows_.clear();
-  std::int64_t row = 0;
-  for (const Chunk& chunk : plan_.chunks) {
+void Engine::Impl::list_rows(Flight& flight) {
+  flight.rows.clear();
+  flight.on_host = false;
+  orders_.clear();
+  for (const Chunk& chunk : flight.plan.chunks) {
     if (chunk.n_logits == 0) continue;
     std::int64_t branch = 0;
     RequestState* request = request_of(chunk.sequence, branch);
+    const SamplingParams& params = request->request.sampling;
     const auto n_prompt = static_cast<std::int64_t>(request->request.prompt.size());
-    const bool wants_scores = request->request.sampling.prompt_logprobs && branch == 0;
-    for (std::int64_t i = 0; i < chunk.n_logits; ++i, ++row) {
+    const bool wants_scores = params.prompt_logprobs && branch == 0;
+    const bool on_device = executor_->samples(params);
+    for (std::int64_t i = 0; i < chunk.n_logits; ++i) {
       const std::int64_t position = chunk.first + chunk.count - chunk.n_logits + i;
-      rows_.push_back({.request = request,
-                       .branch = branch,
-                       .row = row,
-                       .position = position,
-                       .samples = chunk.samples && i + 1 == chunk.n_logits,
-                       .scores = wants_scores && position + 1 < n_prompt});
+      RowWork work{.sequence = chunk.sequence,
+                   .position = position,
+                   .samples = chunk.samples && i + 1 == chunk.n_logits,
+                   .scores = wants_scores && position + 1 < n_prompt};
+      work.on_host = work.scores || (work.samples && !on_device);
+      flight.on_host = flight.on_host || work.on_host;
+      flight.rows.push_back(work);
+      const Stream* stream = request->branches[static_cast<std::size_t>(branch)].stream.get();
+      orders_.push_back({.sequence = chunk.sequence,
+                         .stream = work.samples ? stream : nullptr,
+                         .output = position + 1 - n_prompt,
+                         .on_host = work.on_host});
     }
   }
 }
 
-void Engine::Impl::work_on_rows(const Tensor& logits) {
-  const auto n = static_cast<std::int64_t>(rows_.size());
-  if (n == 0) return;
+void Engine::Impl::find_requests(Flight& flight) {
+  for (RowWork& work : flight.rows) {
+    const bool live = scheduler_->is_live(work.sequence);
+    work.request = live ? request_of(work.sequence, work.branch) : nullptr;
+  }
+}
+
+void Engine::Impl::work_on_rows(Flight& flight, const StepResult& result) {
+  const auto n = static_cast<std::int64_t>(flight.rows.size());
+  std::int64_t n_host = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const RowWork& work = flight.rows[static_cast<std::size_t>(i)];
+    if (work.request == nullptr) continue;
+    n_host += work.on_host ? 1 : 0;
+    if (work.on_host || !work.samples) continue;
+    work.request->branches[static_cast<std::size_t>(work.branch)].stream->take(
+        result.tokens[static_cast<std::size_t>(i)]);
+  }
+  if (n_host == 0) return;
   ThreadPool& pool = device_->pool();
-  const int workers = n == 1 ? 1 : pool.size();
+  const int workers = n_host == 1 ? 1 : pool.size();
   pool.run(
       [&](int worker) {
         for (std::int64_t i = pool.take(); i < n; i = pool.take()) {
-          work_on_row(rows_[static_cast<std::size_t>(i)], logits,
+          const RowWork& work = flight.rows[static_cast<std::size_t>(i)];
+          if (work.request == nullptr || !work.on_host) continue;
+          work_on_row(work,
+                      {result.logits.row<float>(i), static_cast<std::size_t>(info.vocab_size)},
                       scratch_[static_cast<std::size_t>(worker)]);
         }
       },
       workers);
 }
 
-void Engine::Impl::work_on_row(const RowWork& work, const Tensor& logits, SamplerScratch& scratch) {
+void Engine::Impl::work_on_row(const RowWork& work, std::span<const float> row,
+                               SamplerScratch& scratch) {
   RequestState& request = *work.request;
-  const std::span<const float> row(logits.row<float>(work.row),
-                                   static_cast<std::size_t>(info.vocab_size));
   Stream& stream = *request.branches[static_cast<std::size_t>(work.branch)].stream;
   if (work.scores) {
     const auto next = static_cast<std::size_t>(work.position + 1);
@@ -176,28 +253,35 @@ void Engine::Impl::work_on_row(const RowWork& work, const Tensor& logits, Sample
   if (work.samples) stream.sample(row, scratch);
 }
 
-void Engine::Impl::commit_and_deliver() {
+RequestState* Engine::Impl::end_sequence(SequenceId sequence) {
+  std::int64_t branch = 0;
+  RequestState* request = request_of(sequence, branch);
+  request->branches[static_cast<std::size_t>(branch)].done = true;
+  scheduler_->forget(sequence);
+  executor_->forget(sequence);
+  return request;
+}
+
+void Engine::Impl::commit_and_deliver(Flight& flight) {
   struct Delivery {
     RequestState* request;
     std::int64_t branch;
     Stream::Accepted accepted;
   };
   std::vector<Delivery> deliveries;
+  std::vector<RequestState*> touched;
   outcomes_.clear();
-  for (const RowWork& work : rows_) {
+  for (const RowWork& work : flight.rows) {
     if (!work.samples) continue;
+    outcomes_.emplace_back();
+    if (work.request == nullptr) continue;  // ended while this was on its way
     Stream& stream = *work.request->branches[static_cast<std::size_t>(work.branch)].stream;
     deliveries.push_back({work.request, work.branch, stream.accept()});
-    outcomes_.push_back(
-        {.token = deliveries.back().accepted.token, .stop = deliveries.back().accepted.finished});
+    outcomes_.back() = {.token = deliveries.back().accepted.token,
+                        .stop = deliveries.back().accepted.finished};
   }
-  std::vector<RequestState*> touched;
-  for (const SequenceId id : scheduler_->commit(plan_, outcomes_)) {
-    std::int64_t branch = 0;
-    RequestState* request = request_of(id, branch);
-    request->branches[static_cast<std::size_t>(branch)].done = true;
-    touched.push_back(request);
-    scheduler_->forget(id);
+  for (const SequenceId id : scheduler_->commit(flight.plan, outcomes_)) {
+    touched.push_back(end_sequence(id));
   }
   for (const Delivery& d : deliveries) deliver(*d.request, d.branch, d.accepted);
   std::sort(touched.begin(), touched.end());

@@ -2,6 +2,7 @@
 // creation.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <map>
 #include <memory>
@@ -10,6 +11,7 @@
 #include "chat/template.h"
 #include "device/device.h"
 #include "engine/executor.h"
+#include "engine/gpu_weights.h"
 #include "engine/mailbox.h"
 #include "engine/model_loader.h"
 #include "engine/scheduler.h"
@@ -44,21 +46,34 @@ class Engine::Impl {
 
   /// One row of logits and what is to be made of it.
   struct RowWork {
-    RequestState* request = nullptr;
+    SequenceId sequence{};
+    RequestState* request = nullptr;  // null once the sequence has ended: the row is dropped
     std::int64_t branch = 0;
-    std::int64_t row = 0;
     std::int64_t position = 0;  // of the token that the row's input was
     bool samples = false;
-    bool scores = false;  // the log-probability of the prompt's next token
+    bool scores = false;   // the log-probability of the prompt's next token
+    bool on_host = false;  // needs the logits themselves
+  };
+  /// A plan that was launched and not collected.
+  struct Flight {
+    Plan plan{};
+    std::vector<RowWork> rows{};
+    bool on_host = false;  // the next plan must wait for what the host samples
+    Clock::time_point begin{};
   };
 
   void read_mail();
   void admit(std::unique_ptr<RequestState> state);
   void cancel_now(RequestId id);
-  void list_rows();
-  void work_on_rows(const Tensor& logits);
-  void work_on_row(const RowWork& work, const Tensor& logits, SamplerScratch& scratch);
-  void commit_and_deliver();
+  bool launch_next();
+  void collect_oldest();
+  void list_rows(Flight& flight);
+  void find_requests(Flight& flight);
+  void work_on_rows(Flight& flight, const StepResult& result);
+  void work_on_row(const RowWork& work, std::span<const float> logits, SamplerScratch& scratch);
+  void commit_and_deliver(Flight& flight);
+  RequestState* end_sequence(SequenceId sequence);
+  void fail_everything(const std::string& why);
   void deliver(RequestState& request, std::int64_t branch, const Stream::Accepted& accepted);
   void finish_if_done(RequestState& request);
   RequestState* request_of(SequenceId sequence, std::int64_t& branch);
@@ -68,8 +83,10 @@ class Engine::Impl {
   std::unique_ptr<KvAllocator> allocator_;
   std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<Executor> executor_;
-  std::unique_ptr<Packer> packer_;
+  std::unique_ptr<Packer> packer_;           // on the CPU
+  std::unique_ptr<GpuWeights> gpu_weights_;  // on a GPU
   bool packed_ = false;
+  std::optional<Error> failure_{};  // of the device: nothing runs any more
 
   Mailbox mailbox_;
   std::atomic<RequestId> next_id_{0};
@@ -77,8 +94,10 @@ class Engine::Impl {
 
   // reused every step
   std::vector<Mail> mail_;
-  Plan plan_;
-  std::vector<RowWork> rows_;
+  std::array<Flight, 2> flights_{};
+  std::size_t first_flight_ = 0;  // the oldest
+  std::size_t n_flying_ = 0;
+  std::vector<RowOrder> orders_;
   std::vector<Outcome> outcomes_;
   std::vector<SamplerScratch> scratch_;  // one per worker
   EngineStats stats_{};

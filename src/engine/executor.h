@@ -1,47 +1,97 @@
-// Executor: turns a plan into a batch, runs the model on it and gives the logits. The only class
-// that touches both the host's plans and the device. Engine thread only.
+// Executor: turns a plan into a batch, runs the model on it, and gives what came of it. The only
+// class that touches both the host's plans and the device. Engine thread only.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
 #include <vector>
 
-#include "device/arena.h"
-#include "device/device.h"
+#include "core/check.h"
+#include "core/tensor.h"
 #include "engine/plan.h"
 #include "engine/scheduler.h"
+#include "engine/stream.h"
 #include "kv/allocator.h"
-#include "kv/cache.h"
-#include "models/language_model.h"
-#include "models/params.h"
 
 namespace spate {
 
+/// What is wanted of one row of logits, in the order of the plan's chunks.
+struct RowOrder {
+  SequenceId sequence{};
+  /// Samples on the device if that can be done there; null: nothing is sampled.
+  const Stream* stream = nullptr;
+  std::int64_t output = 0;  // the number of the token to be sampled, from 0
+  bool on_host = false;     // the row itself is wanted, in host memory
+};
+
+/// One step's results. Valid until the executor's next call.
+struct StepResult {
+  /// f32 [plan.n_logits, vocab] in host memory; only rows with `on_host` are defined.
+  Tensor logits{};
+  /// One per row order; meaningful where a stream was given and `on_host` was not.
+  std::span<const DeviceToken> tokens{};
+};
+
 class Executor {
  public:
-  /// Everything is borrowed but the cache and the arena.
-  struct Parts {
-    Device& device;
-    const LanguageModel& model;
-    ParamStore& params;
-    KvCache kv;
-    Arena arena;
-  };
-  explicit Executor(Parts parts) : parts_(std::move(parts)) {}
+  Executor() = default;
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+  virtual ~Executor() = default;
 
-  /// Bytes of arena that a step of that many rows can need, at most.
-  static std::int64_t workspace_bytes(const HfConfig& config, std::int64_t max_rows, int threads);
+  /// Plans that may be under way at once. With 1, everything is computed when launch returns.
+  virtual int depth() const = 0;
+  /// Whether the device can sample by these rules; the others' rows are ordered `on_host`.
+  virtual bool samples(const SamplingParams& params) const = 0;
 
-  /// Runs the plan's copies and chunks. Logits: f32 [plan.n_logits, vocab] in the order of the
-  /// chunks, valid until the next run.
-  Tensor run(const Plan& plan, const Scheduler& scheduler, const KvAllocator& allocator);
-
- private:
-  void stage(const Plan& plan, const Scheduler& scheduler, const KvAllocator& allocator);
-
-  Parts parts_;
-  std::vector<TokenId> token_ids_;
-  std::vector<SequenceRows> sequences_;
-  std::vector<std::int64_t> logit_rows_;
+  /// Starts a plan: its copies, its chunks, and the sampling of its rows.
+  virtual void launch(const Plan& plan, const Scheduler& scheduler, const KvAllocator& allocator,
+                      std::span<const RowOrder> orders) = 0;
+  /// Waits for the oldest plan that was launched and not collected.
+  virtual StepResult collect() = 0;
+  /// The sequence has ended or lost its cache.
+  virtual void forget(SequenceId /*sequence*/) {}
 };
+
+/// What a plan's chunks are as a batch of rows, in vectors that are reused.
+struct StagedPlan {
+  std::vector<TokenId> token_ids{};
+  std::vector<SequenceRows> sequences{};
+  std::vector<std::int64_t> logit_rows{};
+  std::int64_t end_position = 0;  // of the longest sequence
+
+  /// `in_flight` gives the id that stands for a token not yet known.
+  template <class InFlight>
+  void fill(const Plan& plan, const Scheduler& scheduler, const KvAllocator& allocator,
+            const InFlight& in_flight);
+};
+
+template <class InFlight>
+void StagedPlan::fill(const Plan& plan, const Scheduler& scheduler, const KvAllocator& allocator,
+                      const InFlight& in_flight) {
+  token_ids.clear();
+  sequences.clear();
+  logit_rows.clear();
+  end_position = 0;
+  for (const Chunk& chunk : plan.chunks) {
+    const Sequence* sequence = scheduler.find(chunk.sequence);
+    SPATE_CHECK(sequence != nullptr);
+    const auto row = static_cast<std::int64_t>(token_ids.size());
+    const auto first = sequence->tokens.begin() + chunk.first;
+    token_ids.insert(token_ids.end(), first, first + chunk.count);
+    if (token_ids.back() == kTokenInFlight) token_ids.back() = in_flight(chunk.sequence);
+    sequences.push_back({.first_row = row,
+                         .n_rows = chunk.count,
+                         .first_position = chunk.first,
+                         .blocks = allocator.block_ids(chunk.sequence)});
+    for (std::int64_t i = chunk.count - chunk.n_logits; i < chunk.count; ++i) {
+      logit_rows.push_back(row + i);
+    }
+    end_position = std::max(end_position, chunk.first + chunk.count);
+  }
+}
 
 }  // namespace spate

@@ -71,12 +71,17 @@ Result<MemoryPlan> plan_memory(const MemoryDemand& d) {
   std::int64_t kv_bytes = d.kv_memory;
   if (kv_bytes == 0) {
     // Room for every request at full length, but no more than two thirds of what is left: the
-    // mapped checkpoint and the rest of the machine need the page cache.
+    // mapped checkpoint and the rest of the machine need the page cache. On a GPU only recorded
+    // launches and libraries come later.
+    constexpr std::int64_t kGpuReserve = std::int64_t{2} << 30;
     const std::int64_t wanted = blocks_per_sequence * d.max_requests * d.kv_block;
-    kv_bytes = std::min(wanted, std::max<std::int64_t>(0, (d.available - fixed) / 3 * 2));
+    const std::int64_t left = d.available - fixed;
+    const std::int64_t most =
+        d.on_gpu ? left - std::min(kGpuReserve, d.available / 16) : left / 3 * 2;
+    kv_bytes = std::min(wanted, std::max<std::int64_t>(0, most));
   }
   MemoryPlan plan{.kv_blocks = kv_bytes / d.kv_block};
-  plan.items = {{"weights, packed", d.weights},
+  plan.items = {{d.on_gpu ? "weights, on the GPU" : "weights, packed", d.weights},
                 {fmt::format("key-value cache, {} tokens", plan.kv_blocks * d.block_tokens),
                  plan.kv_blocks * d.kv_block},
                 {"workspace of a step, at most", d.workspace}};

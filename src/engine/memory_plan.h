@@ -20,7 +20,8 @@ struct MemoryDemand {
   std::int64_t context_length = 0;  // tokens of the longest sequence
   std::int64_t max_requests = 0;    // sequences
   std::int64_t kv_memory = 0;       // asked for; 0: choose
-  std::int64_t available = 0;       // what the machine has left
+  std::int64_t available = 0;       // what the machine (or the GPU) has left
+  bool on_gpu = false;
 };
 
 struct MemoryPlan {

@@ -39,14 +39,15 @@ const Architecture& architecture_of(const HfConfig& config, const std::string& p
   return *architecture;
 }
 
-LoadedModel build(const LoadOptions& options, HfConfig config) {
+LoadedModel build(const LoadOptions& options, const HfConfig& config, Device& device) {
   const Architecture& architecture = architecture_of(config, options.path);
   LoadedModel loaded{.path = options.path,
                      .config = config,
                      .generation = value_or_throw(GenerationConfig::load(options.path)),
-                     .checkpoint = options.dummy ? Checkpoint::dummy({})
-                                                 : value_or_throw(Checkpoint::open(options.path)),
-                     .params = std::make_unique<ParamStore>(options.params),
+                     .checkpoint = options.dummy
+                                       ? Checkpoint::dummy({.fill_matrices = !device.is_cuda()})
+                                       : value_or_throw(Checkpoint::open(options.path)),
+                     .params = std::make_unique<ParamStore>(options.params, device),
                      .model = nullptr,
                      .context_length = context_of(config, options.context_length)};
   WeightSource source(loaded.checkpoint);
@@ -86,10 +87,10 @@ Result<LoadOptions> load_options_from(const EngineOptions& options) {
   return load;
 }
 
-Result<LoadedModel> load_model(const LoadOptions& options) {
+Result<LoadedModel> load_model(const LoadOptions& options, Device& device) {
   Result<HfConfig> config = HfConfig::load(options.path);
   if (!config) return config.error();
-  return load_result([&] { return build(options, std::move(*config)); });
+  return load_result([&] { return build(options, *config, device); });
 }
 
 Result<Packer> Packer::create(ParamStore& params) {

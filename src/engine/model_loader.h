@@ -42,8 +42,9 @@ Error unknown_word(std::string_view option, std::string_view value, std::string_
 /// Parses dtype, weights and load_format; an unknown word is named with the known ones.
 Result<LoadOptions> load_options_from(const EngineOptions& options);
 
-/// Maps the files and builds the model; nothing is packed yet. Errors name file, key or tensor.
-Result<LoadedModel> load_model(const LoadOptions& options);
+/// Maps the files and builds the model for `device`; nothing is packed or moved there yet. Errors
+/// name file, key or tensor.
+Result<LoadedModel> load_model(const LoadOptions& options, Device& device);
 
 /// Gives the matrices their panels. Quantized ones must be packed before the first step; float ones
 /// run from the mapped file until `pack_some` has come to them, with the same bits.

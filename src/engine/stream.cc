@@ -35,6 +35,13 @@ void Stream::sample(std::span<const float> logits, SamplerScratch& scratch) {
   if (!done) error_ = done.error();
 }
 
+void Stream::take(const DeviceToken& token) {
+  if (token.error) error_ = token.error;
+  sampled_.id = token.id;
+  sampled_.logprob = token.logprob;
+  sampled_.top.clear();
+}
+
 bool Stream::is_stop_token(TokenId token) const {
   if (!shared_.params.ignore_eos && contains(shared_.eos_ids, token)) return true;
   return contains(shared_.params.stop_token_ids, token);

@@ -21,6 +21,13 @@
 
 namespace spate {
 
+/// A token that a device has chosen.
+struct DeviceToken {
+  TokenId id = 0;
+  std::optional<float> logprob{};
+  std::optional<Error> error{};
+};
+
 class Stream {
  public:
   /// What all streams of a request share; owned by the request, which outlives its streams.
@@ -37,6 +44,9 @@ class Stream {
   /// Chooses the next token from a row of logits. Thread-compatible; errors are kept for `accept`.
   void sample(std::span<const float> logits, SamplerScratch& scratch);
 
+  /// The same, when a device has chosen it.
+  void take(const DeviceToken& token);
+
   /// What the last sampled token makes of the completion.
   struct Accepted {
     TokenId token = 0;
@@ -50,6 +60,8 @@ class Stream {
   void finish(FinishReason reason);
   void fail(Error error);
 
+  const Shared& shared() const { return shared_; }
+  const RandomKey& key() const { return key_; }
   const Completion& completion() const { return completion_; }
   Completion take_completion() { return std::move(completion_); }
 

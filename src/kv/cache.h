@@ -1,6 +1,6 @@
 // KvCache: the storage of keys and values. One reservation, cut into blocks; a block holds 64
-// tokens of every layer, so that touching one block touches one run of memory. Who holds which
-// block is the allocator's business (kv/allocator.h).
+// tokens (on a GPU 128) of every layer, so that touching one block touches one run of memory. Who
+// holds which block is the allocator's business (kv/allocator.h).
 #pragma once
 
 #include <cstdint>
@@ -21,10 +21,13 @@ struct KvGeometry {
 
 class KvCache {
  public:
+  /// Tokens of a block on a device of that kind.
+  static std::int64_t block_tokens(DeviceKind kind);
   /// Bytes of one block of all layers.
-  static std::int64_t block_bytes(const KvGeometry& geometry, DType dtype);
-  /// Reserves `n_blocks` blocks; memory is touched on first use.
-  static Result<KvCache> reserve(const KvGeometry& geometry, DType dtype, std::int64_t n_blocks);
+  static std::int64_t block_bytes(DeviceKind kind, const KvGeometry& geometry, DType dtype);
+  /// Reserves `n_blocks` blocks. Host memory is touched on first use.
+  static Result<KvCache> reserve(Device& device, const KvGeometry& geometry, DType dtype,
+                                 std::int64_t n_blocks);
 
   KvLayer layer(std::int64_t index) const;
   DType dtype() const { return dtype_; }
@@ -34,12 +37,15 @@ class KvCache {
   void copy_block(std::int64_t from, std::int64_t to);
 
  private:
-  KvCache(const KvGeometry& geometry, DType dtype, std::int64_t n_blocks, Buffer storage);
+  KvCache(Device& device, const KvGeometry& geometry, DType dtype, std::int64_t n_blocks,
+          Buffer storage);
 
+  Gpu* gpu_ = nullptr;
   KvGeometry geometry_{};
   DType dtype_ = DType::kBF16;
   std::int64_t n_blocks_ = 0;
   std::int64_t head_bytes_ = 0;
+  std::int64_t block_bytes_ = 0;
   Buffer storage_;
 };
 

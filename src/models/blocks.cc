@@ -79,12 +79,11 @@ RmsNorm::RmsNorm(const Params& w, std::int64_t n, float eps)
               .eps = eps} {}
 
 Embedding::Embedding(const Params& w, std::int64_t vocab, std::int64_t hidden)
-    : table_(w.tensor("weight", {vocab, hidden})) {}
+    : table_(&w.store().table(w.tensor("weight", {vocab, hidden}))) {}
 
-Tensor Embedding::operator()(Step& s, std::span<const TokenId> ids) const {
-  const auto rows = static_cast<std::int64_t>(ids.size());
-  const Tensor out = s.arena.allocate(DType::kF32, {rows, table_.dim(1)});
-  ops::embed(s.device, out, table_, ids);
+Tensor Embedding::operator()(Step& s) const {
+  const Tensor out = s.arena.allocate(DType::kF32, {s.batch.rows(), table_->dim(1)});
+  ops::embed(s.device, out, *table_, s.batch);
   return out;
 }
 
@@ -115,10 +114,10 @@ Branch Attention::operator()(Step& s, const Rows& x) const {
                               .key_norm = key_norm_ ? &*key_norm_ : nullptr,
                               .query_scale = query_scale_};
   const KvLayer layer = s.kv.layer(layer_);
-  const Tensor queries = ops::project_qkv(s.device, s.arena, x, *qkv_, params,
-                                          {.layer = layer, .sequences = s.batch.sequences});
-  const Rows attended = ops::attention(s.device, s.arena, queries, layer, s.batch.sequences,
-                                       attention_, row_format_of(output_->format()));
+  const Tensor queries =
+      ops::project_qkv(s.device, s.arena, x, *qkv_, params, {.layer = layer, .batch = s.batch});
+  const Rows attended =
+      ops::attention(s.device, s.arena, queries, layer, s.batch, attention_, output_->row_format());
   return {.step = &s, .rows = attended, .map = output_};
 }
 
@@ -151,7 +150,7 @@ GatedMlp::GatedMlp(const Params& gate, const Params& up, const Params& down, Sha
   const Tensor u = up.tensor("weight", {shape.intermediate, shape.hidden});
   require(g.dtype() == u.dtype(), "gate_proj and up_proj of different dtypes");
   gate_up_ = &gate.store().matrix(g.dtype(), shape.hidden, interleaved(panels_of(g), panels_of(u)),
-                                  ParamStore::Use::kLinear);
+                                  ParamStore::Use::kLinear, PanelOrder::kGateUp);
   if (gate.has("bias") || up.has("bias")) {
     std::vector<float> gate_bias;
     std::vector<float> up_bias;
@@ -171,8 +170,8 @@ GatedMlp::GatedMlp(const Params& gate, const Params& up, const Params& down, Sha
 }
 
 Branch GatedMlp::operator()(Step& s, const Rows& x) const {
-  const Rows inner = ops::gated_matmul(s.device, s.arena, x, *gate_up_, activation_,
-                                       row_format_of(down_->format()));
+  const Rows inner =
+      ops::gated_matmul(s.device, s.arena, x, *gate_up_, activation_, down_->row_format());
   return {.step = &s, .rows = inner, .map = down_};
 }
 

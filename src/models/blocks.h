@@ -49,10 +49,10 @@ class RmsNorm {
 class Embedding {
  public:
   Embedding(const Params& w, std::int64_t vocab, std::int64_t hidden);
-  Tensor operator()(Step& s, std::span<const TokenId> ids) const;
+  Tensor operator()(Step& s) const;
 
  private:
-  Tensor table_;  // [vocab, hidden], in the checkpoint
+  Tensor* table_;  // [vocab, hidden], in the checkpoint or on the GPU
 };
 
 // Attention ------------------------------------------------------------------------------------

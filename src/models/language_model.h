@@ -48,7 +48,7 @@ class Decoder : public LanguageModel {
   }
 
   Tensor forward(Step& s) const override {
-    Residual x(embed_(s, s.batch.token_ids));
+    Residual x(embed_(s));
     const std::int64_t mark = s.arena.mark();
     for (const Layer& layer : layers_) {
       layer(s, x);
@@ -57,7 +57,7 @@ class Decoder : public LanguageModel {
     if (s.batch.logit_rows.empty()) return {};
     const auto wanted = static_cast<std::int64_t>(s.batch.logit_rows.size());
     const Tensor last = s.arena.allocate(DType::kF32, {wanted, x.values().dim(1)});
-    ops::gather_rows(s.device, last, x.values(), s.batch.logit_rows);
+    ops::gather_rows(s.device, last, x.values(), s.batch);
     return head_(s, norm_(last));
   }
 

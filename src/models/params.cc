@@ -1,25 +1,54 @@
 #include "models/params.h"
 
+#include <algorithm>
+
+#include "core/load_error.h"
+#include "device/gpu.h"
+
 namespace spate {
 
 WeightFormat ParamStore::format_of(DType stored, Use use) const {
+  if (device_.is_cuda() && !options_.quantize) {
+    return options_.compute == ComputeDType::kF32 ? WeightFormat::kF32 : WeightFormat::kBF16;
+  }
   if (options_.quantize) return use == Use::kHead ? WeightFormat::kQ8 : *options_.quantize;
   if (stored == DType::kF32) return WeightFormat::kF32;
   if (stored == DType::kF16) return WeightFormat::kF16;
   return options_.compute == ComputeDType::kF32 ? WeightFormat::kWideBF16 : WeightFormat::kBF16;
 }
 
-Matrix& ParamStore::matrix(DType stored, std::int64_t k, std::vector<PanelSource> sources,
-                           Use use) {
-  return matrices_.emplace_back(format_of(stored, use), stored, k, std::move(sources));
+Matrix& ParamStore::matrix(DType stored, std::int64_t k, std::vector<PanelSource> sources, Use use,
+                           PanelOrder order) {
+  return matrices_.emplace_back(format_of(stored, use), stored, k, std::move(sources), order);
+}
+
+float* ParamStore::gpu_floats(std::int64_t n) {
+  constexpr std::int64_t kChunk = std::int64_t{4} << 20;
+  constexpr std::int64_t kAlign = 256;
+  const std::int64_t n_bytes = (n * std::int64_t{sizeof(float)} + kAlign - 1) / kAlign * kAlign;
+  if (gpu_chunks_.empty() || gpu_used_ + n_bytes > gpu_chunks_.back().n_bytes()) {
+    gpu_chunks_.push_back(value_or_throw(Buffer::reserve_gpu(std::max(kChunk, n_bytes))));
+    gpu_used_ = 0;
+  }
+  std::byte* at = gpu_chunks_.back().data() + gpu_used_;
+  gpu_used_ += n_bytes;
+  return reinterpret_cast<float*>(at);
+}
+
+const float* ParamStore::vector(std::span<const float> values) {
+  if (!device_.is_cuda()) return vectors_.emplace_back(values.begin(), values.end()).data();
+  float* at = gpu_floats(static_cast<std::int64_t>(values.size()));
+  device_.gpu()->copy(at, values.data(), static_cast<std::int64_t>(values.size_bytes()));
+  device_.gpu()->wait();  // `values` may go
+  return at;
 }
 
 const float* ParamStore::vector(Tensor t) {
-  std::vector<float>& v = vectors_.emplace_back(static_cast<std::size_t>(t.count()));
+  std::vector<float> v(static_cast<std::size_t>(t.count()));
   visit_float_dtype(t.dtype(), [&]<class T>() {
     for (std::size_t i = 0; i < v.size(); ++i) v[i] = to_float(t.as<T>()[i]);
   });
-  return v.data();
+  return vector(v);
 }
 
 RopeTable& ParamStore::rope(const RopeConfig& config, std::int64_t head_dim,
@@ -27,7 +56,7 @@ RopeTable& ParamStore::rope(const RopeConfig& config, std::int64_t head_dim,
   for (RopeTable& table : ropes_) {
     if (table.serves(config, head_dim)) return table;
   }
-  return ropes_.emplace_back(config, head_dim, n_positions);
+  return ropes_.emplace_back(config, head_dim, n_positions, device_.gpu());
 }
 
 std::int64_t ParamStore::matrix_bytes() const {

@@ -6,6 +6,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -29,30 +30,44 @@ struct ParamOptions {
 /// Owns what a model's blocks point to. Lives as long as the model.
 class ParamStore {
  public:
-  explicit ParamStore(const ParamOptions& options) : options_(options) {}
+  ParamStore(const ParamOptions& options, Device& device) : options_(options), device_(device) {}
   ParamStore(const ParamStore&) = delete;
   ParamStore& operator=(const ParamStore&) = delete;
 
   /// The output head stays at 8 bits where linear maps have 4: it decides every token and is read
   /// once a step.
   enum class Use : std::uint8_t { kLinear, kHead };
-  Matrix& matrix(DType stored, std::int64_t k, std::vector<PanelSource> sources, Use use);
-  /// A copy in f32.
+  Matrix& matrix(DType stored, std::int64_t k, std::vector<PanelSource> sources, Use use,
+                 PanelOrder order = PanelOrder::kInOrder);
+  /// A copy in f32, on the device.
   const float* vector(Tensor t);
+  /// A copy on the device; throws LoadError when it has no room.
+  const float* vector(std::span<const float> values);
+  /// Rows that are looked up, not multiplied. On a GPU it is moved there with the matrices.
+  Tensor& table(Tensor t) { return tables_.emplace_back(t); }
   RopeTable& rope(const RopeConfig& config, std::int64_t head_dim, std::int64_t n_positions);
 
   std::deque<Matrix>& matrices() { return matrices_; }
   std::deque<RopeTable>& ropes() { return ropes_; }
+  std::deque<Tensor>& tables() { return tables_; }
+  const ParamOptions& options() const { return options_; }
+  Device& device() { return device_; }
   /// Bytes of all matrices as packed.
   std::int64_t matrix_bytes() const;
 
  private:
   WeightFormat format_of(DType stored, Use use) const;
 
+  float* gpu_floats(std::int64_t n);
+
   ParamOptions options_;
+  Device& device_;
   std::deque<Matrix> matrices_;  // stable addresses
   std::deque<std::vector<float>> vectors_;
   std::deque<RopeTable> ropes_;
+  std::deque<Tensor> tables_;
+  std::vector<Buffer> gpu_chunks_;  // of vectors
+  std::int64_t gpu_used_ = 0;       // bytes of the last chunk
 };
 
 /// A cursor into the checkpoint together with the store that its tensors go to: what blocks are

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "device/buffer.h"
+#include "device/gpu.h"
 #include "ops/linear.h"
 #include "weights/hf_config.h"
 
@@ -15,7 +16,8 @@ namespace spate {
 class RopeTable {
  public:
   /// Throws LoadError when the address space cannot be reserved.
-  RopeTable(const RopeConfig& config, std::int64_t head_dim, std::int64_t n_positions);
+  RopeTable(const RopeConfig& config, std::int64_t head_dim, std::int64_t n_positions,
+            Gpu* gpu = nullptr);
 
   /// Makes positions 0 .. n - 1 available.
   void ensure(std::int64_t n);
@@ -31,7 +33,9 @@ class RopeTable {
   std::int64_t ready_ = 0;
   std::vector<float> inverse_frequencies_;
   float scale_ = 1.0F;
-  Buffer table_;
+  Buffer table_;  // on the host
+  Gpu* gpu_;
+  Buffer on_gpu_;  // a copy, if there is a GPU
 };
 
 }  // namespace spate

@@ -7,6 +7,7 @@
 #include "ops/cpu/attention_kernels.h"
 #include "ops/cpu/attention_plan.h"
 #include "ops/cpu/kv_cache.h"
+#include "ops/cuda/operators.h"
 
 namespace spate::ops {
 namespace {
@@ -146,11 +147,13 @@ OpCost cost_of(const Call& call) {
 
 // The parameters are the operator's equation.
 Rows attention(Device& device, Arena& arena,  // NOLINT(readability-function-size)
-               Tensor queries, const KvLayer& layer, std::span<const SequenceRows> sequences,
+               Tensor queries, const KvLayer& layer, const Batch& batch,
                const AttentionParams& params, RowFormat next) {
+  if (device.is_cuda()) return cuda::attention(device, arena, queries, layer, batch, params);
   const Rows out =
       result_rows(arena, queries.dim(0), params.query_heads * layer.head_dim, layer.head_dim, next);
-  const Call call{queries, out, layer, sequences, params, kernels_for(device.isa(), layer.dtype)};
+  const Call call{queries,         out,    layer,
+                  batch.sequences, params, kernels_for(device.isa(), layer.dtype)};
   check(call);
   const OpTimer timer(device.profile(), [&] { return cost_of(call); });
 
@@ -160,7 +163,7 @@ Rows attention(Device& device, Arena& arena,  // NOLINT(readability-function-siz
                                   .group = call.group(),
                                   .window = params.window.value_or(0)};
   const cpu::AttentionPlan plan =
-      cpu::plan_attention(arena, shape, sequences, device.pool().size());
+      cpu::plan_attention(arena, shape, batch.sequences, device.pool().size());
   const std::int64_t scratch_floats = kernels::cpu::attention_scratch_floats(shape.layout);
   auto* scratch = reinterpret_cast<float*>(arena.allocate_bytes(plan.workers * scratch_floats * 4));
   ThreadPool& pool = device.pool();

@@ -4,11 +4,10 @@
 #pragma once
 
 #include <optional>
-#include <span>
 
 #include "device/arena.h"
 #include "device/device.h"
-#include "ops/kv_view.h"
+#include "ops/batch.h"
 #include "ops/rows.h"
 
 namespace spate::ops {
@@ -23,7 +22,6 @@ struct AttentionParams {
 /// queries: from project_qkv, [rows, query_heads, head_dim]. Keys and values of the rows themselves
 /// are in the cache already. Result: [rows, query_heads * head_dim] packed for a matrix of `next`.
 Rows attention(Device& device, Arena& arena, Tensor queries, const KvLayer& layer,
-               std::span<const SequenceRows> sequences, const AttentionParams& params,
-               RowFormat next);
+               const Batch& batch, const AttentionParams& params, RowFormat next);
 
 }  // namespace spate::ops

@@ -34,9 +34,4 @@ struct SequenceRows {
   std::span<const std::int32_t> blocks{};
 };
 
-struct KvWrite {
-  KvLayer layer{};
-  std::span<const SequenceRows> sequences{};
-};
-
 }  // namespace spate

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "ops/cpu/linear_cpu.h"
+#include "ops/cuda/operators.h"
 #include "spate/kernels/cpu/panel.h"
 
 namespace spate::ops {
@@ -53,6 +54,7 @@ Rows packed_rows(Arena& arena, std::int64_t n_rows, std::int64_t k, RowFormat fo
 }  // namespace
 
 void matmul(Device& device, Arena& arena, Tensor out, const Rows& x, const Matrix& w) {
+  if (device.is_cuda()) return cuda::matmul(device, arena, out, x, w);
   check_rows(x, w);
   check_output(out, x, w);
   const OpTimer timer(device.profile(), [&] { return cost_of("matmul", x, w); });
@@ -60,6 +62,7 @@ void matmul(Device& device, Arena& arena, Tensor out, const Rows& x, const Matri
 }
 
 void matmul_add(Device& device, Arena& arena, Tensor residual, const Rows& x, const Matrix& w) {
+  if (device.is_cuda()) return cuda::matmul_add(device, arena, residual, x, w);
   check_rows(x, w);
   check_output(residual, x, w);
   const OpTimer timer(device.profile(), [&] { return cost_of("matmul_add", x, w); });
@@ -68,6 +71,7 @@ void matmul_add(Device& device, Arena& arena, Tensor residual, const Rows& x, co
 
 Rows gated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix& gate_up,
                   Activation activation, RowFormat next) {
+  if (device.is_cuda()) return cuda::activated_matmul(device, arena, x, gate_up, activation, true);
   check_rows(x, gate_up);
   SPATE_CHECK_OP(gate_up.n_panels() % 2, ==, 0);
   const OpTimer timer(device.profile(), [&] { return cost_of("gated_matmul", x, gate_up); });
@@ -79,6 +83,7 @@ Rows gated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix& gat
 
 Rows activated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix& w,
                       Activation activation, RowFormat next) {
+  if (device.is_cuda()) return cuda::activated_matmul(device, arena, x, w, activation, false);
   check_rows(x, w);
   const OpTimer timer(device.profile(), [&] { return cost_of("activated_matmul", x, w); });
   Rows out = packed_rows(arena, x.count(), w.n_columns(), next);
@@ -89,6 +94,7 @@ Rows activated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix&
 
 Tensor project_qkv(Device& device, Arena& arena, const Rows& x, const Matrix& w,
                    const QkvParams& params, const KvWrite& kv) {
+  if (device.is_cuda()) return cuda::project_qkv(device, arena, x, w, params, kv);
   check_rows(x, w);
   const std::int64_t head_panels = (params.head_dim + kPanelColumns - 1) / kPanelColumns;
   SPATE_CHECK_OP(w.n_panels(), ==, (params.query_heads + 2 * params.kv_heads) * head_panels);
@@ -99,18 +105,21 @@ Tensor project_qkv(Device& device, Arena& arena, const Rows& x, const Matrix& w,
   return cpu::project_qkv(device, arena, x, w, params, kv);
 }
 
-void embed(Device& device, Tensor out, Tensor table, std::span<const TokenId> ids) {
+void embed(Device& device, Tensor out, Tensor table, const Batch& batch) {
   SPATE_CHECK(out.dtype() == DType::kF32);
-  SPATE_CHECK_OP(out.dim(0), ==, static_cast<std::int64_t>(ids.size()));
+  SPATE_CHECK_OP(out.dim(0), ==, batch.rows());
   SPATE_CHECK_OP(out.dim(1), ==, table.dim(1));
+  if (device.is_cuda()) return cuda::embed(device, out, table, batch);
   const OpTimer timer(device.profile(), [&] {
     const std::int64_t n_bytes = out.count() * size_of(table.dtype());
     return OpCost{.name = "embed", .n_bytes = static_cast<double>(n_bytes)};
   });
-  cpu::embed(device, out, table, ids);
+  cpu::embed(device, out, table, batch.token_ids);
 }
 
-void gather_rows(Device& /*device*/, Tensor out, Tensor x, std::span<const std::int64_t> rows) {
+void gather_rows(Device& device, Tensor out, Tensor x, const Batch& batch) {
+  if (device.is_cuda()) return cuda::gather_rows(device, out, x, batch);
+  const std::span<const std::int64_t> rows = batch.logit_rows;
   SPATE_CHECK_OP(out.dim(0), ==, static_cast<std::int64_t>(rows.size()));
   SPATE_CHECK_OP(out.dim(1), ==, x.dim(1));
   const std::size_t n_bytes = static_cast<std::size_t>(x.dim(1)) * sizeof(float);

@@ -8,7 +8,7 @@
 
 #include "device/arena.h"
 #include "device/device.h"
-#include "ops/kv_view.h"
+#include "ops/batch.h"
 #include "ops/rows.h"
 #include "quant/matrix.h"
 #include "spate/sampling.h"
@@ -58,10 +58,10 @@ struct QkvParams {
 Tensor project_qkv(Device& device, Arena& arena, const Rows& x, const Matrix& w,
                    const QkvParams& params, const KvWrite& kv);
 
-/// out[r] = table[ids[r]]. table: [vocab, hidden] in the checkpoint's dtype; out f32.
-void embed(Device& device, Tensor out, Tensor table, std::span<const TokenId> ids);
+/// out[r] = table[batch.token_ids[r]]. table: [vocab, hidden] in the checkpoint's dtype; out f32.
+void embed(Device& device, Tensor out, Tensor table, const Batch& batch);
 
-/// out[i] = x[rows[i]]: copies f32 rows.
-void gather_rows(Device& device, Tensor out, Tensor x, std::span<const std::int64_t> rows);
+/// out[i] = x[batch.logit_rows[i]]: copies f32 rows.
+void gather_rows(Device& device, Tensor out, Tensor x, const Batch& batch);
 
 }  // namespace spate::ops

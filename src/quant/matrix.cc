@@ -70,8 +70,9 @@ std::vector<PanelSource> interleaved(const std::vector<PanelSource>& gate,
   return panels;
 }
 
-Matrix::Matrix(WeightFormat format, DType stored, std::int64_t k, std::vector<PanelSource> sources)
-    : format_(format), stored_(stored), k_(k), sources_(std::move(sources)) {
+Matrix::Matrix(WeightFormat format, DType stored, std::int64_t k, std::vector<PanelSource> sources,
+               PanelOrder order)
+    : format_(format), stored_(stored), k_(k), sources_(std::move(sources)), order_(order) {
   SPATE_CHECK_OP(k, >, 0);
 }
 
@@ -80,9 +81,53 @@ Matrix::Matrix(Matrix&& other) noexcept
       stored_(other.stored_),
       k_(other.k_),
       sources_(std::move(other.sources_)),
+      order_(other.order_),
       bias_(std::move(other.bias_)),
       panels_(other.panels_),
+      on_device_(other.on_device_),
       packed_(other.packed()) {}
+
+RowFormat Matrix::row_format() const {
+  if (!on_device_) return row_format_of(format_);
+  return format_ == WeightFormat::kF32 ? RowFormat::kF32 : RowFormat::kBF16;
+}
+
+std::vector<RowRun> Matrix::row_runs() const {
+  std::vector<RowRun> runs;
+  const std::int64_t row_bytes = k_ * size_of(stored_);
+  const auto append = [&](const PanelSource& s) {
+    RowRun* last = runs.empty() ? nullptr : &runs.back();
+    if (last != nullptr && last->rows + last->n_rows * row_bytes == s.rows) {
+      last->n_rows += s.n_rows;
+    } else {
+      runs.push_back({s.rows, s.n_rows});
+    }
+  };
+  const std::size_t step = order_ == PanelOrder::kGateUp ? 2 : 1;
+  for (std::size_t first = 0; first < step; ++first) {
+    for (std::size_t i = first; i < sources_.size(); i += step) append(sources_[i]);
+  }
+  return runs;
+}
+
+std::int64_t Matrix::n_rows() const {
+  std::int64_t n = 0;
+  for (const PanelSource& s : sources_) n += s.n_rows;
+  return n;
+}
+
+std::vector<float> Matrix::row_bias() const {
+  std::vector<float> bias;
+  if (bias_.empty()) return bias;
+  const std::size_t step = order_ == PanelOrder::kGateUp ? 2 : 1;
+  for (std::size_t first = 0; first < step; ++first) {
+    for (std::size_t i = first; i < sources_.size(); i += step) {
+      const auto from = bias_.begin() + static_cast<std::ptrdiff_t>(i) * kPanelColumns;
+      bias.insert(bias.end(), from, from + sources_[i].n_rows);
+    }
+  }
+  return bias;
+}
 
 std::int64_t Matrix::panel_bytes() const {
   return kernels::cpu::panel_bytes(static_cast<PanelFormat>(format_), k_);

@@ -4,11 +4,13 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "core/tensor.h"
 #include "device/device.h"
+#include "quant/device_matrix.h"
 #include "quant/format.h"
 
 namespace spate {
@@ -27,9 +29,17 @@ struct PanelSource {
 std::vector<PanelSource> panels_of(Tensor w);
 /// Heads padded to whole panels: n_heads * ceil(head_dim / 32) panels.
 std::vector<PanelSource> head_panels_of(Tensor w, std::int64_t head_dim);
-/// gate 0, up 0, gate 1, up 1, ...
+/// gate 0, up 0, gate 1, up 1, ...; for a Matrix of PanelOrder::kGateUp.
 std::vector<PanelSource> interleaved(const std::vector<PanelSource>& gate,
                                      const std::vector<PanelSource>& up);
+
+enum class PanelOrder : std::uint8_t { kInOrder, kGateUp };
+
+/// Rows of a checkpoint that follow each other in memory.
+struct RowRun {
+  const std::byte* rows = nullptr;
+  std::int64_t n_rows = 0;
+};
 
 /// Thread rule: `pack` may run on another thread beside operators that read the matrix; they use
 /// the checkpoint's rows until it is done, with the same bits (float formats only; quantized
@@ -37,7 +47,8 @@ std::vector<PanelSource> interleaved(const std::vector<PanelSource>& gate,
 class Matrix {
  public:
   /// Borrows `sources` (dtype `stored`, k columns each row) for its whole life.
-  Matrix(WeightFormat format, DType stored, std::int64_t k, std::vector<PanelSource> sources);
+  Matrix(WeightFormat format, DType stored, std::int64_t k, std::vector<PanelSource> sources,
+         PanelOrder order = PanelOrder::kInOrder);
   Matrix(Matrix&&) noexcept;
   Matrix& operator=(Matrix&&) = delete;
   Matrix(const Matrix&) = delete;
@@ -54,6 +65,12 @@ class Matrix {
   std::int64_t panel_bytes() const;
   std::int64_t packed_bytes() const { return n_panels() * panel_bytes(); }
 
+  /// The same weights without padding, in the order of the checkpoint: all gates before all ups.
+  std::vector<RowRun> row_runs() const;
+  std::int64_t n_rows() const;  // of row_runs()
+  /// The bias in that order; empty if there is none.
+  std::vector<float> row_bias() const;
+
   /// f32 [n_columns], or null. Set before first use.
   const float* bias() const { return bias_.empty() ? nullptr : bias_.data(); }
   void set_bias(std::vector<float> bias) { bias_ = std::move(bias); }
@@ -68,6 +85,12 @@ class Matrix {
   void pack_panels(CpuIsa isa, std::int64_t begin, std::int64_t end);
   /// Packs one panel to `destination` (64-byte aligned, panel_bytes()).
   void pack_panel(CpuIsa isa, std::int64_t panel, std::byte* destination) const;
+  /// Where the weights are on a GPU; set once they are there, and then panels are not used.
+  const DeviceMatrix* on_device() const { return on_device_ ? &*on_device_ : nullptr; }
+  void set_on_device(const DeviceMatrix& m) { on_device_ = m; }
+  /// What rows must look like that this matrix multiplies.
+  RowFormat row_format() const;
+
   void mark_packed() { packed_.store(true, std::memory_order_release); }
 
  private:
@@ -75,8 +98,10 @@ class Matrix {
   DType stored_;
   std::int64_t k_;
   std::vector<PanelSource> sources_;
+  PanelOrder order_;
   std::vector<float> bias_;
   std::byte* panels_ = nullptr;
+  std::optional<DeviceMatrix> on_device_;
   std::atomic<bool> packed_{false};
 };
 

@@ -202,7 +202,7 @@ Result<void> Checkpoint::add_shards(const std::string& index_path, const std::st
 Checkpoint Checkpoint::dummy(DummySpec spec) {
   Checkpoint checkpoint;
   checkpoint.source_ = "dummy weights";
-  DummyWeights weights(spec.seed, spec.dtype);
+  DummyWeights weights(spec.seed, spec.dtype, spec.fill_matrices);
   checkpoint.dummy_ = std::make_unique<Dummy>(Dummy{std::move(spec), std::move(weights)});
   return checkpoint;
 }

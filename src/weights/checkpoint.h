@@ -35,6 +35,8 @@ struct TensorInfo {
 struct DummySpec {
   std::uint64_t seed = 0;
   DType dtype = DType::kBF16;  // f32, f16 or bf16
+  /// False: matrices have a place and a shape but no numbers, for a device that makes its own.
+  bool fill_matrices = true;
   /// Names that exist although nobody asks for them by shape: `has` is true for a tensor whose name
   /// ends in one of these, e.g. "q_proj.bias".
   std::vector<std::string> optional_tensors{};

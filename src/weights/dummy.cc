@@ -54,6 +54,7 @@ T converted(float x) {
 DummyWeights::DummyWeights(DummyWeights&& other) noexcept
     : seed_(other.seed_),
       dtype_(other.dtype_),
+      fill_matrices_(other.fill_matrices_),
       pool_(std::move(other.pool_)),
       blocks_(std::exchange(other.blocks_, {})) {}
 
@@ -70,6 +71,7 @@ void* DummyWeights::make(std::string_view name, std::int64_t count, bool is_vect
     });
     return out;
   }
+  if (!is_vector && !fill_matrices_) return out;
   if (pool_.empty()) fill_pool();
   const auto element = static_cast<std::size_t>(size_of(dtype_));
   std::size_t from = mix(hash(name) ^ seed_) % static_cast<std::size_t>(kPoolElements) * element;

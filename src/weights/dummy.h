@@ -16,7 +16,9 @@ namespace spate {
 
 class DummyWeights {
  public:
-  DummyWeights(std::uint64_t seed, DType dtype) : seed_(seed), dtype_(dtype) {}
+  /// Without `fill_matrices` only vectors get numbers; the rest is zero until it is touched.
+  DummyWeights(std::uint64_t seed, DType dtype, bool fill_matrices)
+      : seed_(seed), dtype_(dtype), fill_matrices_(fill_matrices) {}
   DummyWeights(DummyWeights&& other) noexcept;
   DummyWeights& operator=(DummyWeights&&) = delete;
   DummyWeights(const DummyWeights&) = delete;
@@ -41,6 +43,7 @@ class DummyWeights {
 
   std::uint64_t seed_;
   DType dtype_;
+  bool fill_matrices_;
   std::vector<std::byte> pool_{};
   std::vector<Block> blocks_{};
 };

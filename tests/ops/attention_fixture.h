@@ -61,8 +61,8 @@ class AttentionBatch {
                             ops::AttentionParams params = {}) {
     Arena arena(Buffer::reserve_host(std::int64_t{64} << 20).value());
     params.query_heads = case_.query_heads();
-    const Rows out =
-        ops::attention(device, arena, queries(), layer_, rows, params, RowFormat::kF32);
+    const Rows out = ops::attention(device, arena, queries(), layer_, {.sequences = rows}, params,
+                                    RowFormat::kF32);
     return unpacked(out);
   }
   std::vector<float> attend(Device& device, const ops::AttentionParams& params = {}) {
@@ -72,7 +72,7 @@ class AttentionBatch {
   /// The bytes of the first row's result, packed for a matrix of `format`.
   std::vector<std::byte> packed_row(Device& device, RowFormat format) {
     Arena arena(Buffer::reserve_host(std::int64_t{64} << 20).value());
-    const Rows out = ops::attention(device, arena, queries(), layer_, rows_,
+    const Rows out = ops::attention(device, arena, queries(), layer_, {.sequences = rows_},
                                     {.query_heads = case_.query_heads()}, format);
     const auto* p = static_cast<const std::byte*>(out.values.data());
     return {p, p + out.values.stride(0) * size_of(out.values.dtype())};

@@ -249,9 +249,10 @@ TEST_P(ProjectQkv, RotatesScalesAndAppends) {
     std::vector<float> x = random_floats(Qkv::kRows * Qkv::kHidden, 1.0F, 3);
     const std::vector<float> sums = product(d, x, *q.matrix, q.matrix->n_columns());
     const std::vector<SequenceRows> sequences = q.sequences();
+    const Batch batch{.sequences = sequences};
 
     const Tensor queries = ops::project_qkv(*d.device, d.arena, rows_of(x, Qkv::kHidden), *q.matrix,
-                                            q.params, {.layer = q.layer, .sequences = sequences});
+                                            q.params, {.layer = q.layer, .batch = batch});
 
     const bool wide = GetParam() == DType::kF32;
     ASSERT_EQ(queries.dtype(), wide ? DType::kF32 : DType::kBF16);
@@ -288,7 +289,8 @@ TEST(Embed, WidensTheRowsOfTheTable) {
     for (int i = 0; i < 70; ++i) ids.push_back((i * 7) % 50);
     std::vector<float> out(70 * 37);
 
-    ops::embed(*d.device, Tensor(out.data(), DType::kF32, {70, 37}), table.tensor(), ids);
+    ops::embed(*d.device, Tensor(out.data(), DType::kF32, {70, 37}), table.tensor(),
+               {.token_ids = ids});
 
     table.pack();
     for (std::size_t i = 0; i < out.size(); ++i) {
@@ -304,7 +306,7 @@ TEST(GatherRows, CopiesTheRowsNamed) {
   const std::int64_t rows[] = {2, 0};
 
   ops::gather_rows(*d.device, Tensor(out.data(), DType::kF32, {2, 2}),
-                   Tensor(x.data(), DType::kF32, {3, 2}), rows);
+                   Tensor(x.data(), DType::kF32, {3, 2}), {.logit_rows = rows});
 
   EXPECT_EQ(out, (std::vector<float>{20, 21, 0, 1}));
 }

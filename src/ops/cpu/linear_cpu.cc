@@ -57,7 +57,7 @@ RowPlace* places_of(Arena& arena, std::int64_t n_rows, const RopeTable& rope, co
   auto* places = reinterpret_cast<RowPlace*>(
       arena.allocate_bytes(n_rows * static_cast<std::int64_t>(sizeof(RowPlace))));
   std::int64_t covered = 0;
-  for (const SequenceRows& s : kv.sequences) {
+  for (const SequenceRows& s : kv.batch.sequences) {
     check_sequence(s, n_rows, rope);
     for (std::int64_t i = 0; i < s.n_rows; ++i) {
       new (places + s.first_row + i) RowPlace(place_of(s, i, rope, kv.layer));

@@ -1,0 +1,161 @@
+#include <cuda_runtime.h>
+
+#include "device/buffer.h"
+#include "device/device.h"
+#include "device/gpu.h"
+
+namespace spate {
+namespace {
+
+void check(cudaError_t error, const char* what) {
+  if (error == cudaSuccess) return;
+  throw DeviceError(std::string("the GPU failed: ") + what + ": " + cudaGetErrorString(error));
+}
+
+Error refused(std::int64_t n_bytes, const char* what) {
+  cudaGetLastError();
+  std::size_t free = 0, total = 0;
+  cudaMemGetInfo(&free, &total);
+  return {ErrorCode::kOutOfMemory,
+          "the GPU refused " + std::to_string(n_bytes) + " bytes of " + what + " (" +
+              std::to_string(free) + " of " + std::to_string(total) +
+              " are free); use a smaller --kv-memory or --max-batch-tokens"};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Gpu>> Gpu::open(int ordinal) {
+  int count = 0;
+  const cudaError_t found = cudaGetDeviceCount(&count);
+  if (found != cudaSuccess || count == 0) {
+    return Error{ErrorCode::kUnsupported,
+                 std::string("no GPU to use: ") +
+                     (found != cudaSuccess ? cudaGetErrorString(found) : "the driver sees none") +
+                     "; use --device cpu"};
+  }
+  if (ordinal < 0 || ordinal >= count) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "--device cuda:" + std::to_string(ordinal) +
+                     ": this machine has cuda:0 to cuda:" + std::to_string(count - 1)};
+  }
+  std::unique_ptr<Gpu> gpu(new Gpu);
+  cudaDeviceProp properties{};
+  cudaError_t error = cudaSetDevice(ordinal);
+  if (error == cudaSuccess) error = cudaGetDeviceProperties(&properties, ordinal);
+  if (error == cudaSuccess) error = cudaStreamCreateWithFlags(&gpu->stream_, cudaStreamNonBlocking);
+  if (error != cudaSuccess) {
+    return Error{ErrorCode::kUnsupported, "cuda:" + std::to_string(ordinal) +
+                                              " cannot be used: " + cudaGetErrorString(error)};
+  }
+  gpu->ordinal_ = ordinal;
+  gpu->name_ = properties.name;
+  gpu->multiprocessors_ = properties.multiProcessorCount;
+  gpu->architecture_ = properties.major * 10 + properties.minor;
+  gpu->dependent_launch_ = gpu->architecture_ >= 90;
+  return gpu;
+}
+
+Gpu::~Gpu() {
+  if (stream_ != nullptr) cudaStreamDestroy(stream_);
+}
+
+std::int64_t Gpu::total_bytes() const {
+  std::size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "asking for its memory");
+  return static_cast<std::int64_t>(total);
+}
+
+std::int64_t Gpu::free_bytes() const {
+  std::size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "asking for its memory");
+  return static_cast<std::int64_t>(free);
+}
+
+void Gpu::copy(void* to, const void* from, std::int64_t n_bytes) {
+  if (n_bytes == 0) return;
+  check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(n_bytes), cudaMemcpyDefault, stream_),
+        "a copy");
+}
+
+void Gpu::fill_zero(void* at, std::int64_t n_bytes) {
+  if (n_bytes == 0) return;
+  check(cudaMemsetAsync(at, 0, static_cast<std::size_t>(n_bytes), stream_), "a fill");
+}
+
+void Gpu::wait() { check(cudaStreamSynchronize(stream_), "a step"); }
+
+GpuEvent::GpuEvent() { check(cudaEventCreate(&event_), "making an event"); }
+GpuEvent::~GpuEvent() {
+  if (event_ != nullptr) cudaEventDestroy(event_);
+}
+void GpuEvent::record(Gpu& gpu) {
+  check(cudaEventRecord(event_, gpu.stream()), "recording an event");
+}
+void GpuEvent::wait() const { check(cudaEventSynchronize(event_), "a step"); }
+bool GpuEvent::done() const {
+  const cudaError_t error = cudaEventQuery(event_);
+  if (error == cudaErrorNotReady) return false;
+  check(error, "a step");
+  return true;
+}
+float GpuEvent::milliseconds(const GpuEvent& from, const GpuEvent& to) {
+  float ms = 0;
+  check(cudaEventElapsedTime(&ms, from.event_, to.event_), "reading a time");
+  return ms;
+}
+
+GpuGraph::~GpuGraph() {
+  if (graph_ != nullptr) cudaGraphExecDestroy(graph_);
+}
+
+GpuGraph GpuGraph::record(Gpu& gpu, const std::function<void()>& enqueue) {
+  check(cudaStreamBeginCapture(gpu.stream(), cudaStreamCaptureModeThreadLocal),
+        "beginning a capture");
+  cudaGraph_t captured = nullptr;
+  try {
+    enqueue();
+  } catch (...) {
+    cudaStreamEndCapture(gpu.stream(), &captured);
+    if (captured != nullptr) cudaGraphDestroy(captured);
+    throw;
+  }
+  check(cudaStreamEndCapture(gpu.stream(), &captured), "ending a capture");
+  GpuGraph graph;
+  const cudaError_t error = cudaGraphInstantiate(&graph.graph_, captured, 0);
+  cudaGraphDestroy(captured);
+  check(error, "making a graph");
+  return graph;
+}
+
+void GpuGraph::launch(Gpu& gpu) {
+  check(cudaGraphLaunch(graph_, gpu.stream()), "launching a graph");
+}
+
+Result<std::unique_ptr<Device>> Device::cuda(int ordinal, const CpuOptions& host) {
+  Result<std::unique_ptr<Gpu>> gpu = Gpu::open(ordinal);
+  if (!gpu) return gpu.error();
+  std::unique_ptr<Device> device = Device::cpu(host);
+  device->kind_ = DeviceKind::kCuda;
+  device->gpu_ = std::move(*gpu);
+  return device;
+}
+
+Result<Buffer> Buffer::reserve_gpu(std::int64_t n_bytes) {
+  if (n_bytes == 0) return Buffer();
+  void* data = nullptr;
+  if (cudaMalloc(&data, static_cast<std::size_t>(n_bytes)) != cudaSuccess)
+    return refused(n_bytes, "its memory");
+  return Buffer(static_cast<std::byte*>(data), n_bytes,
+                [](std::byte* p, std::int64_t) { cudaFree(p); });
+}
+
+Result<Buffer> Buffer::reserve_pinned(std::int64_t n_bytes) {
+  if (n_bytes == 0) return Buffer();
+  void* data = nullptr;
+  if (cudaHostAlloc(&data, static_cast<std::size_t>(n_bytes), cudaHostAllocMapped) != cudaSuccess)
+    return refused(n_bytes, "page-locked host memory");
+  return Buffer(static_cast<std::byte*>(data), n_bytes,
+                [](std::byte* p, std::int64_t) { cudaFreeHost(p); });
+}
+
+}  // namespace spate

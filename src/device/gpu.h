@@ -1,0 +1,111 @@
+// What the engine asks of a GPU besides kernels: its properties, copies, events, graphs. A build
+// without CUDA has the same names (gpu_nocuda.cc); there no Gpu can be made.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "spate/result.h"
+
+struct CUstream_st;  // cudaStream_t is a pointer to it
+struct CUevent_st;
+struct CUgraphExec_st;
+
+namespace spate {
+
+/// The device failed (an illegal access, a lost GPU): nothing that was on it can be trusted.
+/// Thrown; the engine's loop ends its requests with the message.
+class DeviceError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// What a layer above keeps for each GPU (a library's handle, its workspace). Made on first use.
+class GpuExtension {
+ public:
+  GpuExtension() = default;
+  GpuExtension(const GpuExtension&) = delete;
+  GpuExtension& operator=(const GpuExtension&) = delete;
+  virtual ~GpuExtension() = default;
+};
+
+/// One GPU and the stream that all operators of its engine use. Owned by its Device; engine thread.
+class Gpu {
+ public:
+  static Result<std::unique_ptr<Gpu>> open(int ordinal);
+  Gpu(const Gpu&) = delete;
+  Gpu& operator=(const Gpu&) = delete;
+  ~Gpu();
+
+  const std::string& name() const { return name_; }
+  int multiprocessors() const { return multiprocessors_; }
+  /// Compute capability times ten: 90 is Hopper.
+  int architecture() const { return architecture_; }
+  CUstream_st* stream() const { return stream_; }
+  std::int64_t total_bytes() const;
+  std::int64_t free_bytes() const;
+
+  /// Enqueues a copy in any direction. Pageable host memory makes it wait.
+  void copy(void* to, const void* from, std::int64_t n_bytes);
+  void fill_zero(void* at, std::int64_t n_bytes);
+  /// Waits for everything enqueued.
+  void wait();
+  std::unique_ptr<GpuExtension>& extension() { return extension_; }
+  /// Launches may overlap with the end of their predecessor (programmatic stream serialization).
+  bool dependent_launch() const { return dependent_launch_; }
+
+ private:
+  Gpu() = default;
+  std::string name_;
+  int ordinal_ = 0;
+  int multiprocessors_ = 0;
+  int architecture_ = 0;
+  bool dependent_launch_ = true;
+  CUstream_st* stream_ = nullptr;
+  std::unique_ptr<GpuExtension> extension_;
+};
+
+/// A moment of the stream that the host can wait for.
+class GpuEvent {
+ public:
+  GpuEvent();
+  GpuEvent(GpuEvent&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+  GpuEvent& operator=(GpuEvent&& other) noexcept {
+    std::swap(event_, other.event_);
+    return *this;
+  }
+  ~GpuEvent();
+  void record(Gpu& gpu);
+  void wait() const;
+  bool done() const;
+  /// Milliseconds between two moments that have passed.
+  static float milliseconds(const GpuEvent& from, const GpuEvent& to);
+
+ private:
+  CUevent_st* event_ = nullptr;
+};
+
+/// Launches recorded once and replayed with one call.
+class GpuGraph {
+ public:
+  GpuGraph() = default;
+  GpuGraph(GpuGraph&& other) noexcept : graph_(std::exchange(other.graph_, nullptr)) {}
+  GpuGraph& operator=(GpuGraph&& other) noexcept {
+    std::swap(graph_, other.graph_);
+    return *this;
+  }
+  ~GpuGraph();
+  /// Records what `enqueue` puts on the stream; nothing of it runs.
+  static GpuGraph record(Gpu& gpu, const std::function<void()>& enqueue);
+  void launch(Gpu& gpu);
+  explicit operator bool() const { return graph_ != nullptr; }
+
+ private:
+  CUgraphExec_st* graph_ = nullptr;
+};
+
+}  // namespace spate

@@ -1,0 +1,39 @@
+// GpuExecutor: plans on a GPU, one ahead. Sampled tokens stay there and feed the next plan; steps
+// of single tokens are replayed from graphs.
+#pragma once
+
+#include <memory>
+
+#include "device/arena.h"
+#include "device/device.h"
+#include "engine/executor.h"
+#include "kv/cache.h"
+#include "models/language_model.h"
+#include "models/params.h"
+
+namespace spate {
+
+/// The largest step.
+struct GpuLimits {
+  std::int64_t max_rows = 0;
+  std::int64_t max_requests = 0;
+  std::int64_t max_logit_rows = 0;
+  std::int64_t context_length = 0;
+  std::int64_t kv_blocks = 0;  // a batch's block table has no more entries, sharing aside
+};
+
+struct GpuParts {
+  Device& device;
+  const LanguageModel& model;
+  ParamStore& params;
+  KvCache kv;
+  GpuLimits limits{};
+};
+
+/// Bytes of GPU memory besides weights and cache: a step's results, work lists, sampling.
+std::int64_t gpu_workspace_bytes(const DecoderShape& shape, const GpuLimits& limits,
+                                 ComputeDType compute);
+
+Result<std::unique_ptr<Executor>> make_gpu_executor(GpuParts parts, const DecoderShape& shape);
+
+}  // namespace spate

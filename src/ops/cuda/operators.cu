@@ -1,0 +1,278 @@
+#include <string>
+
+#include <cuda_runtime.h>
+
+#include "core/check.h"
+#include "device/gpu.h"
+#include "ops/cuda/device_batch.h"
+#include "ops/cuda/gemm_lt.h"
+#include "ops/cuda/operators.h"
+#include "quant/device_matrix.h"
+#include "spate/kernels/cuda/activation.cuh"
+#include "spate/kernels/cuda/embed.cuh"
+#include "spate/kernels/cuda/gather.cuh"
+#include "spate/kernels/cuda/normalize.cuh"
+#include "spate/kernels/cuda/qkv.cuh"
+
+namespace spate::ops::cuda {
+namespace {
+
+namespace k = spate::cuda;
+
+void check(cudaError_t error, const char* what) {
+  if (error == cudaSuccess) return;
+  throw DeviceError(std::string("the GPU refused ") + what + ": " + cudaGetErrorString(error));
+}
+
+void check(const Result<void>& done) {
+  if (!done) throw DeviceError(done.error().message);
+}
+
+k::RowType row_type(DType t) {
+  switch (t) {
+    case DType::kF32:
+      return k::RowType::kF32;
+    case DType::kF16:
+      return k::RowType::kF16;
+    case DType::kF8E4M3:
+      return k::RowType::kE4M3;
+    default:
+      return k::RowType::kBF16;
+  }
+}
+
+/// The library's handle and its scratch memory.
+class LinearState : public GpuExtension {
+ public:
+  static LinearState& of(Device& device) {
+    std::unique_ptr<GpuExtension>& slot = device.gpu()->extension();
+    if (slot == nullptr) slot = std::make_unique<LinearState>();
+    return static_cast<LinearState&>(*slot);
+  }
+  LinearState() {
+    Result<std::unique_ptr<GemmLt>> lt = GemmLt::create();
+    if (!lt) throw DeviceError(lt.error().message);
+    lt_ = std::move(*lt);
+    Result<Buffer> workspace = Buffer::reserve_gpu(kLtWorkspaceBytes);
+    if (!workspace) throw DeviceError(workspace.error().message);
+    workspace_ = std::move(*workspace);
+  }
+  void run(Device& device, const LtProblem& problem) {
+    check(lt_->run(problem, {.workspace = workspace_.data(),
+                             .n_bytes = workspace_.n_bytes(),
+                             .stream = device.gpu()->stream()}));
+  }
+
+ private:
+  std::unique_ptr<GemmLt> lt_;
+  Buffer workspace_;
+};
+
+/// What the matrix's arithmetic takes: bf16, or f32 with f32 weights.
+DType input_of(const DeviceMatrix& w) {
+  return w.format == DeviceFormat::kF32 ? DType::kF32 : DType::kBF16;
+}
+
+/// The rows as the matrix takes them: normalized, narrowed.
+Tensor input_rows(Device& device, Arena& arena, const Rows& x, DType type) {
+  if (!x.norm && x.values.dtype() == type) return x.values;
+  const Tensor out = arena.allocate(type, {x.count(), x.values.dim(1)});
+  k::NormalizeParams p{};
+  p.x = x.values.data();
+  p.x_type = row_type(x.values.dtype());
+  p.x_stride = x.values.stride(0);
+  if (x.norm) {
+    p.norm = x.norm->kind == NormParams::Kind::kRms ? k::RowNorm::kRms : k::RowNorm::kLayer;
+    p.weight = x.norm->weight;
+    p.bias = x.norm->bias;
+    p.eps = x.norm->eps;
+  }
+  p.out = out.data();
+  p.out_type = row_type(type);
+  p.out_stride = out.stride(0);
+  p.rows = x.count();
+  p.k = static_cast<int>(out.dim(1));
+  p.dependent_launch = device.gpu()->dependent_launch();
+  check(k::launch_normalize(p, device.gpu()->stream()), "a normalization");
+  return out;
+}
+
+bool is_quantized(DeviceFormat f) { return f == DeviceFormat::kQ8 || f == DeviceFormat::kQ4; }
+
+/// Quantized weights are widened a part at a time, for products of many rows.
+void multiply_widened(Device& device, Arena& arena, LtProblem problem, const DeviceMatrix& w) {
+  constexpr std::int64_t kBytes = std::int64_t{64} << 20;
+  const std::int64_t mark = arena.mark();
+  const std::int64_t at_once =
+      std::min(w.n, std::max<std::int64_t>(16, kBytes / (2 * w.k) / 16 * 16));
+  const Tensor part = arena.allocate(DType::kBF16, {at_once, w.k});
+  auto* d = static_cast<std::byte*>(problem.d);
+  problem.d_stride = problem.d_stride == 0 ? w.n : problem.d_stride;
+  for (std::int64_t first = 0; first < w.n; first += at_once) {
+    problem.n = std::min(at_once, w.n - first);
+    check(dequantize_rows(w, first, problem.n, part.data(), device.gpu()->stream()));
+    problem.w = part.data();
+    problem.d = d + first * size_of(problem.out);
+    problem.bias = w.bias == nullptr ? nullptr : w.bias + first;
+    LinearState::of(device).run(device, problem);
+  }
+  arena.reset(mark);
+}
+
+/// out (+)= x W^T + bias.
+void multiply(Device& device, Arena& arena, Tensor out, const Rows& x, const Matrix& matrix,
+              bool accumulate) {
+  const DeviceMatrix& w = *matrix.on_device();
+  SPATE_CHECK_OP(out.dim(1), ==, w.n);
+  SPATE_CHECK_OP(x.values.dim(1), ==, w.k);
+  const std::int64_t mark = arena.mark();
+  const DType type = input_of(w);
+  const Tensor a = input_rows(device, arena, x, type);
+  const LtProblem problem{.m = x.count(),
+                          .n = w.n,
+                          .k = w.k,
+                          .in = type,
+                          .out = out.dtype(),
+                          .a = a.data(),
+                          .a_stride = a.stride(0),
+                          .w = w.weights,
+                          .d = out.data(),
+                          .d_stride = out.stride(0),
+                          .bias = w.bias,
+                          .accumulate = accumulate};
+  if (is_quantized(w.format)) {
+    multiply_widened(device, arena, problem, w);
+  } else {
+    LinearState::of(device).run(device, problem);
+  }
+  arena.reset(mark);
+}
+
+}  // namespace
+
+void matmul(Device& device, Arena& arena, Tensor out, const Rows& x, const Matrix& w) {
+  multiply(device, arena, out, x, w, false);
+}
+
+void matmul_add(Device& device, Arena& arena, Tensor residual, const Rows& x, const Matrix& w) {
+  multiply(device, arena, residual, x, w, true);
+}
+
+Rows activated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix& w,
+                      Activation activation, bool gated) {
+  const DeviceMatrix& m = *w.on_device();
+  const std::int64_t n = gated ? m.n / 2 : m.n;
+  const DType type = input_of(m);
+  const Tensor out = arena.allocate(type, {x.count(), n});
+  const std::int64_t mark = arena.mark();
+  const Tensor sums = arena.allocate(type, {x.count(), m.n});
+  multiply(device, arena, sums, x, w, false);
+  k::ActivationParams p{};
+  p.x = sums.data();
+  p.x_type = row_type(type);
+  p.x_stride = sums.stride(0);
+  p.gated = gated;
+  p.activation = static_cast<k::RowActivation>(activation);
+  p.out = out.data();
+  p.out_type = row_type(type);
+  p.out_stride = out.stride(0);
+  p.rows = x.count();
+  p.n = static_cast<int>(n);
+  p.dependent_launch = device.gpu()->dependent_launch();
+  check(k::launch_activation(p, device.gpu()->stream()), "an activation");
+  arena.reset(mark);
+  return {.values = out};
+}
+
+Tensor project_qkv(Device& device, Arena& arena, const Rows& x, const Matrix& w,
+                   const QkvParams& params, const KvWrite& kv) {
+  const DeviceMatrix& m = *w.on_device();
+  const DType type = input_of(m);
+  const Tensor queries = arena.allocate(type, {x.count(), params.query_heads, params.head_dim});
+  const std::int64_t mark = arena.mark();
+  const Tensor sums = arena.allocate(type, {x.count(), m.n});
+  multiply(device, arena, sums, x, w, false);
+  k::FinishQkvParams p{};
+  p.sums = sums.data();
+  p.sums_type = row_type(type);
+  p.sums_stride = sums.stride(0);
+  p.q_heads = static_cast<int>(params.query_heads);
+  p.kv_heads = static_cast<int>(params.kv_heads);
+  p.head_dim = static_cast<int>(params.head_dim);
+  if (params.query_norm != nullptr) {
+    p.query_norm = params.query_norm->weight;
+    p.key_norm = params.key_norm->weight;
+    p.norm_eps = params.query_norm->eps;
+  }
+  p.rope = params.rope.cos_sin;
+  p.rotary_dim = static_cast<int>(params.rope.rotary_dim);
+  p.query_scale = params.query_scale;
+  p.queries = queries.data();
+  p.queries_type = row_type(type);
+  p.queries_stride = queries.stride(0);
+  p.cache = kv.layer.base;
+  p.block_stride = kv.layer.block_stride;
+  p.head_stride = kv.layer.head_bytes;
+  p.cache_type = row_type(kv.layer.dtype);
+  p.tables = kv.batch.on_device->tables();
+  p.rows = x.count();
+  p.dependent_launch = device.gpu()->dependent_launch();
+  check(k::launch_finish_qkv(p, device.gpu()->stream()), "queries and keys");
+  arena.reset(mark);
+  return queries;
+}
+
+void embed(Device& device, Tensor out, Tensor table, const Batch& batch) {
+  k::EmbedParams p{};
+  p.table = table.data();
+  p.table_type = row_type(table.dtype());
+  p.vocab = table.dim(0);
+  p.hidden = static_cast<int>(table.dim(1));
+  p.tables = batch.on_device->tables();
+  p.out = out.as<float>();
+  p.out_stride = out.stride(0);
+  p.rows = out.dim(0);
+  check(k::launch_embed(p, device.gpu()->stream()), "an embedding");
+}
+
+void gather_rows(Device& device, Tensor out, Tensor x, const Batch& batch) {
+  k::GatherParams p{};
+  p.x = x.as<float>();
+  p.x_stride = x.stride(0);
+  p.rows_of_x = batch.on_device->tables().logit_rows;
+  p.out = out.as<float>();
+  p.out_stride = out.stride(0);
+  p.rows = out.dim(0);
+  p.out_stride = out.stride(0);
+  p.n = static_cast<int>(out.dim(1));
+  p.dependent_launch = device.gpu()->dependent_launch();
+  check(k::launch_gather(p, device.gpu()->stream()), "a gather");
+}
+
+Rows attention(Device& device, Arena& arena, Tensor queries, const KvLayer& layer,
+               const Batch& batch, const AttentionParams& params) {
+  const std::int64_t rows = queries.dim(0);
+  const Tensor out = arena.allocate(queries.dtype(), {rows, params.query_heads * layer.head_dim});
+  DeviceBatch& tables = *batch.on_device;
+  const AttentionWork& work = tables.attention({.q_heads = params.query_heads,
+                                                .kv_heads = layer.kv_heads,
+                                                .head_dim = layer.head_dim,
+                                                .cache = layer.dtype,
+                                                .window = params.window,
+                                                .soft_cap = params.soft_cap,
+                                                .alibi_slopes = params.alibi_slopes});
+  const AttentionCall call{.cache = layer.base,
+                           .block_stride = layer.block_stride,
+                           .head_bytes = layer.head_bytes,
+                           .queries = queries.data(),
+                           .out = out.data(),
+                           .rows = rows,
+                           .may_have_prefill = tables.has_prefill(),
+                           .may_have_decode = tables.has_decode(),
+                           .dependent_launch = device.gpu()->dependent_launch()};
+  const int error = work.run(call, tables.tables(), device.gpu()->stream());
+  check(static_cast<cudaError_t>(error), "attention");
+  return {.values = out};
+}
+
+}  // namespace spate::ops::cuda
