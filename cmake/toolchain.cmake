@@ -33,6 +33,8 @@ target_compile_options(spate_options INTERFACE
                             -ffp-contract=off -fno-math-errno>
   # GCC 12 sees overlaps in std::string where there are none (its bug 105651).
   $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>)
+# fmt 9 declares functions constexpr under nvcc whose callees it does not.
+target_compile_definitions(spate_options INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:FMT_USE_CONSTEXPR=1>)
 target_include_directories(spate_options INTERFACE ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src)
 if(SPATE_FUZZ)
   # Coverage of the code under test, not of the harness alone, is what guides the fuzzer.

@@ -1,0 +1,356 @@
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <cublasLt.h>
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+#include <fmt/format.h>
+
+#include "core/check.h"
+#include "ops/cuda/gemm_lt.h"
+
+namespace spate::ops::cuda {
+namespace {
+
+constexpr int kCandidates = 16;
+constexpr int kRounds = 5;
+constexpr std::int64_t kFlushBytes = std::int64_t{96} << 20;  // more than the L2 cache of any chip
+
+cudaDataType_t library_type(DType t) {
+  switch (t) {
+    case DType::kBF16:
+      return CUDA_R_16BF;
+    case DType::kF16:
+      return CUDA_R_16F;
+    case DType::kF8E4M3:
+      return CUDA_R_8F_E4M3;
+    default:
+      return CUDA_R_32F;
+  }
+}
+
+Error library_error(const char* what, int status, const LtProblem& p) {
+  return {ErrorCode::kInternal,
+          fmt::format("cuBLASLt: {} failed (status {}) for {} x {} x {}, {} to {}", what, status,
+                      p.m, p.n, p.k, name_of(p.in), name_of(p.out))};
+}
+
+/// The library's result type in a type with a name (nvcc 13.0 fails on vectors of the other).
+struct Candidate {
+  cublasLtMatmulHeuristicResult_t result;
+};
+
+/// What an algorithm is chosen by.
+struct Key {
+  std::int64_t bucket = 0, n = 0, k = 0;
+  DType in = DType::kBF16, out = DType::kBF16;
+  bool with_bias = false, accumulate = false;
+
+  bool operator<(const Key& o) const {
+    return std::tie(bucket, n, k, in, out, with_bias, accumulate) <
+           std::tie(o.bucket, o.n, o.k, o.in, o.out, o.with_bias, o.accumulate);
+  }
+};
+
+/// Numbers of rows that share an algorithm: steps of about an eighth, at least 16.
+std::int64_t bucket_of(std::int64_t m) {
+  std::int64_t step = 16;
+  while (step * 8 < m) step *= 2;
+  return (m + step - 1) / step * step;
+}
+
+/// The library's view of a problem. It counts columns first, so that d^T = w a^T: its A is w, its
+/// B is a, both with contiguous k.
+class Plan {
+ public:
+  Plan(const LtProblem& p, bool fused_bias) {
+    const cudaDataType_t in = library_type(p.in), out = library_type(p.out);
+    cublasLtMatmulDescInit(&operation_, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
+    if (p.in == DType::kF8E4M3) {
+      set(CUBLASLT_MATMUL_DESC_FAST_ACCUM, std::int8_t{1});
+      set(CUBLASLT_MATMUL_DESC_A_SCALE_MODE, CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F);
+      set(CUBLASLT_MATMUL_DESC_B_SCALE_MODE, CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F);
+      set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, p.w_scales);
+      set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, p.a_scales);
+    }
+    if (fused_bias) {
+      set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, CUDA_R_32F);
+      set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
+    }
+    const auto n = static_cast<std::uint64_t>(p.n), k = static_cast<std::uint64_t>(p.k);
+    const auto m = static_cast<std::uint64_t>(p.m);
+    cublasLtMatrixLayoutInit(&w_, in, k, n, p.k);
+    cublasLtMatrixLayoutInit(&a_, in, k, m, p.a_stride == 0 ? p.k : p.a_stride);
+    cublasLtMatrixLayoutInit(&d_, out, n, m, p.d_stride == 0 ? p.n : p.d_stride);
+  }
+
+  std::vector<Candidate> candidates(cublasLtHandle_t handle, int count, const LtScratch& scratch,
+                                    bool whole_k) {
+    cublasLtMatmulPreferenceOpaque_t preference;
+    cublasLtMatmulPreferenceInit(&preference);
+    const auto n_bytes = static_cast<std::size_t>(scratch.n_bytes);
+    cublasLtMatmulPreferenceSetAttribute(&preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                                         &n_bytes, sizeof n_bytes);
+    const std::uint32_t no_splits = CUBLASLT_REDUCTION_SCHEME_NONE;
+    if (whole_k) {
+      cublasLtMatmulPreferenceSetAttribute(&preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+                                           &no_splits, sizeof no_splits);
+    }
+    cublasLtMatmulHeuristicResult_t results[kCandidates];
+    int n_found = 0;
+    if (cublasLtMatmulAlgoGetHeuristic(handle, &operation_, &w_, &a_, &d_, &d_, &preference,
+                                       std::min(count, kCandidates), results,
+                                       &n_found) != CUBLAS_STATUS_SUCCESS) {
+      return {};
+    }
+    std::vector<Candidate> found;
+    for (int i = 0; i < n_found; ++i) found.push_back({results[i]});
+    return found;
+  }
+
+  cublasStatus_t launch(cublasLtHandle_t handle, const LtProblem& p,
+                        const cublasLtMatmulAlgo_t& algorithm, const LtScratch& scratch) {
+    const float alpha = 1.0F, beta = p.accumulate ? 1.0F : 0.0F;
+    return cublasLtMatmul(handle, &operation_, &alpha, p.w, &w_, p.a, &a_, &beta, p.d, &d_, p.d,
+                          &d_, &algorithm, scratch.workspace,
+                          static_cast<std::size_t>(scratch.n_bytes), scratch.stream);
+  }
+
+ private:
+  template <class T>
+  void set(cublasLtMatmulDescAttributes_t attribute, T value) {
+    cublasLtMatmulDescSetAttribute(&operation_, attribute, &value, sizeof value);
+  }
+  cublasLtMatmulDescOpaque_t operation_{};
+  cublasLtMatrixLayoutOpaque_t w_{}, a_{}, d_{};
+};
+
+template <class T>
+__global__ void add_bias_kernel(T* d, const float* bias, std::int64_t n, std::int64_t stride) {
+  const std::int64_t column = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (column >= n) return;
+  T* at = d + std::int64_t{blockIdx.y} * stride + column;
+  *at = static_cast<T>(static_cast<float>(*at) + bias[column]);
+}
+
+/// For outputs whose bias the library does not add.
+cudaError_t add_bias(const LtProblem& p, cudaStream_t stream) {
+  const std::int64_t stride = p.d_stride == 0 ? p.n : p.d_stride;
+  constexpr unsigned kThreads = 256;
+  const dim3 grid(static_cast<unsigned>((p.n + kThreads - 1) / kThreads),
+                  static_cast<unsigned>(p.m));
+  if (p.out == DType::kF32) {
+    add_bias_kernel<<<grid, kThreads, 0, stream>>>(static_cast<float*>(p.d), p.bias, p.n, stride);
+  } else if (p.out == DType::kBF16) {
+    add_bias_kernel<<<grid, kThreads, 0, stream>>>(static_cast<__nv_bfloat16*>(p.d), p.bias, p.n,
+                                                   stride);
+  } else {
+    add_bias_kernel<<<grid, kThreads, 0, stream>>>(static_cast<__half*>(p.d), p.bias, p.n, stride);
+  }
+  return cudaGetLastError();
+}
+
+/// Device memory for the time of a measurement; null when there is none to spare.
+class Temporary {
+ public:
+  explicit Temporary(std::int64_t n_bytes) {
+    if (cudaMalloc(&data_, static_cast<std::size_t>(n_bytes)) != cudaSuccess) {
+      data_ = nullptr;
+      (void)cudaGetLastError();
+    }
+  }
+  ~Temporary() { cudaFree(data_); }
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
+  void* data() const { return data_; }
+
+ private:
+  void* data_ = nullptr;
+};
+
+class Stopwatch {
+ public:
+  explicit Stopwatch(cudaStream_t stream) : stream_(stream) {
+    cudaEventCreate(&begin_);
+    cudaEventCreate(&end_);
+  }
+  ~Stopwatch() {
+    cudaEventDestroy(begin_);
+    cudaEventDestroy(end_);
+  }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+  void start() { cudaEventRecord(begin_, stream_); }
+  std::optional<float> stop_ms() {
+    cudaEventRecord(end_, stream_);
+    float ms = 0;
+    if (cudaEventSynchronize(end_) != cudaSuccess) return std::nullopt;
+    if (cudaEventElapsedTime(&ms, begin_, end_) != cudaSuccess) return std::nullopt;
+    return ms;
+  }
+
+ private:
+  cudaStream_t stream_;
+  cudaEvent_t begin_ = nullptr, end_ = nullptr;
+};
+
+bool is_capturing(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  return cudaStreamIsCapturing(stream, &status) != cudaSuccess ||
+         status != cudaStreamCaptureStatusNone;
+}
+
+void check_problem(const LtProblem& p) {
+  SPATE_CHECK_OP(p.n, >, 0);
+  SPATE_CHECK_OP(p.k * size_of(p.in) % 16, ==, 0);
+  SPATE_CHECK(!p.accumulate || p.out == DType::kF32);
+  SPATE_CHECK(p.in != DType::kF8E4M3 || (p.a_scales != nullptr && p.w_scales != nullptr));
+}
+
+}  // namespace
+
+struct GemmLt::State {
+  struct Choice {
+    cublasLtMatmulAlgo_t algorithm{};
+    bool fused_bias = false;
+  };
+
+  LtOptions options{};
+  cublasLtHandle_t handle = nullptr;
+  std::map<Key, Choice> choices{};
+  std::int64_t n_tuned = 0;
+
+  State() = default;
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+  ~State() {
+    if (handle != nullptr) cublasLtDestroy(handle);
+  }
+
+  Key key_of(const LtProblem& p) const {
+    return {options.deterministic ? 0 : bucket_of(p.m),
+            p.n,
+            p.k,
+            p.in,
+            p.out,
+            p.bias != nullptr,
+            p.accumulate};
+  }
+  bool may_measure(const LtScratch& scratch) const {
+    return options.tune && !options.deterministic && !is_capturing(scratch.stream);
+  }
+  Result<Choice> choose(const LtProblem& p, const LtScratch& scratch, bool measure);
+  Choice fastest(const LtProblem& p, const LtScratch& scratch, bool fused_bias,
+                 const std::vector<Candidate>& candidates);
+};
+
+// Timed with a cold cache, into memory of its own, so that d keeps what it holds.
+GemmLt::State::Choice GemmLt::State::fastest(const LtProblem& p, const LtScratch& scratch,
+                                             bool fused_bias,
+                                             const std::vector<Candidate>& candidates) {
+  Choice best{candidates.front().result.algo, fused_bias};
+  const Temporary flush(kFlushBytes);
+  const Temporary out(p.m * std::max(p.d_stride, p.n) * size_of(p.out));
+  if (flush.data() == nullptr || out.data() == nullptr) return best;
+  LtProblem trial = p;
+  trial.d = out.data();
+  Plan plan(trial, fused_bias);
+  Stopwatch watch(scratch.stream);
+  float best_ms = -1;
+  for (const Candidate& candidate : candidates) {
+    if (candidate.result.state != CUBLAS_STATUS_SUCCESS) continue;
+    float least = -1;
+    for (int round = 0; round < kRounds; ++round) {
+      cudaMemsetAsync(flush.data(), round, static_cast<std::size_t>(kFlushBytes), scratch.stream);
+      watch.start();
+      if (plan.launch(handle, trial, candidate.result.algo, scratch) != CUBLAS_STATUS_SUCCESS)
+        break;
+      const std::optional<float> ms = watch.stop_ms();
+      if (ms && round > 0 && (least < 0 || *ms < least)) least = *ms;
+    }
+    if (least > 0 && (best_ms < 0 || least < best_ms)) {
+      best_ms = least;
+      best.algorithm = candidate.result.algo;
+    }
+  }
+  if (best_ms > 0) ++n_tuned;
+  return best;
+}
+
+Result<GemmLt::State::Choice> GemmLt::State::choose(const LtProblem& p, const LtScratch& scratch,
+                                                    bool measure) {
+  const Key key = key_of(p);
+  if (const auto known = choices.find(key); known != choices.end()) return known->second;
+  bool fused_bias = p.bias != nullptr;
+  const int count = measure ? kCandidates : 1;
+  LtProblem asked = p;
+  if (options.deterministic) asked.m = 256;  // the one shape that stands for all
+  auto found = Plan(asked, fused_bias).candidates(handle, count, scratch, options.deterministic);
+  if (found.empty() && fused_bias) {
+    fused_bias = false;
+    found = Plan(asked, false).candidates(handle, count, scratch, options.deterministic);
+  }
+  if (found.empty()) return library_error("the search for an algorithm", 0, p);
+  if (!measure) {
+    const Choice first{found.front().result.algo, fused_bias};
+    // A stream under capture takes what there is; the next call outside may still measure.
+    if (!options.tune || options.deterministic) choices[key] = first;
+    return first;
+  }
+  return choices[key] = fastest(p, scratch, fused_bias, found);
+}
+
+GemmLt::GemmLt(std::unique_ptr<State> state) : state_(std::move(state)) {}
+GemmLt::~GemmLt() = default;
+
+Result<std::unique_ptr<GemmLt>> GemmLt::create(const LtOptions& options) {
+  auto state = std::make_unique<State>();
+  state->options = options;
+  if (const cublasStatus_t status = cublasLtCreate(&state->handle);
+      status != CUBLAS_STATUS_SUCCESS) {
+    return Error{ErrorCode::kInternal,
+                 fmt::format("cuBLASLt does not start (status {}); does the driver suit CUDA {}?",
+                             static_cast<int>(status), CUDART_VERSION)};
+  }
+  return std::unique_ptr<GemmLt>(new GemmLt(std::move(state)));
+}
+
+Result<void> GemmLt::tune(const LtProblem& p, const LtScratch& scratch) {
+  check_problem(p);
+  const auto choice = state_->choose(p, scratch, state_->may_measure(scratch));
+  if (!choice) return choice.error();
+  return {};
+}
+
+Result<void> GemmLt::run(const LtProblem& p, const LtScratch& scratch) {
+  if (p.m == 0) return {};
+  check_problem(p);
+  const auto choice = state_->choose(p, scratch, state_->may_measure(scratch));
+  if (!choice) return choice.error();
+  Plan plan(p, choice->fused_bias);
+  cublasStatus_t status = plan.launch(state_->handle, p, choice->algorithm, scratch);
+  if (status != CUBLAS_STATUS_SUCCESS && !state_->options.deterministic) {
+    // What suits the bucket may not suit this number of rows.
+    const auto found = plan.candidates(state_->handle, 1, scratch, false);
+    if (!found.empty()) status = plan.launch(state_->handle, p, found.front().result.algo, scratch);
+  }
+  if (status != CUBLAS_STATUS_SUCCESS) {
+    return library_error("the product", static_cast<int>(status), p);
+  }
+  if (p.bias == nullptr || choice->fused_bias) return {};
+  if (const cudaError_t error = add_bias(p, scratch.stream); error != cudaSuccess) {
+    return Error{ErrorCode::kInternal, fmt::format("bias: {}", cudaGetErrorString(error))};
+  }
+  return {};
+}
+
+std::int64_t GemmLt::n_tuned() const { return state_->n_tuned; }
+
+}  // namespace spate::ops::cuda
