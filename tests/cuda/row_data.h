@@ -69,7 +69,7 @@ inline Bytes to_type(const std::vector<float>& v, RowType type) {
 /// Half a unit in the last place, relative.
 inline double roundoff(RowType type) {
   if (type == RowType::kF32) return 0x1p-24;
-  if (type == RowType::kBF16) return 0x1p-9;
+  if (type == RowType::kBF16) return 0x1p-8;
   return type == RowType::kF16 ? 0x1p-11 : 0x1p-4;
 }
 
