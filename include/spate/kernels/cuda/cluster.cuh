@@ -1,0 +1,37 @@
+// Clusters of blocks (sm_90): their barrier and stores to another block's shared memory. A kernel
+// that was launched without a cluster is a cluster of one.
+#pragma once
+#include <cstdint>
+
+namespace spate::cuda {
+
+__device__ __forceinline__ std::uint32_t cluster_rank() {
+  std::uint32_t r;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(r));
+  return r;
+}
+__device__ __forceinline__ std::uint32_t cluster_blocks() {
+  std::uint32_t n;
+  asm volatile("mov.u32 %0, %%cluster_nctarank;" : "=r"(n));
+  return n;
+}
+__device__ __forceinline__ void cluster_arrive() {
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+}
+__device__ __forceinline__ void cluster_wait() {
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+// The address, in the whole cluster's window, of a shared-memory address as block `rank` has it.
+__device__ __forceinline__ std::uint32_t cluster_address(std::uint32_t address,
+                                                         std::uint32_t rank) {
+  std::uint32_t mapped;
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(mapped) : "r"(address), "r"(rank));
+  return mapped;
+}
+__device__ __forceinline__ void store_cluster(std::uint32_t address, std::uint32_t rank,
+                                              std::uint64_t x) {
+  asm volatile("st.shared::cluster.u64 [%0], %1;" ::"r"(cluster_address(address, rank)), "l"(x)
+               : "memory");
+}
+
+}  // namespace spate::cuda
