@@ -52,7 +52,7 @@ Result<std::unique_ptr<Gpu>> Gpu::open(int ordinal) {
   gpu->multiprocessors_ = properties.multiProcessorCount;
   gpu->architecture_ = properties.major * 10 + properties.minor;
   gpu->dependent_launch_ = gpu->architecture_ >= 90;
-  return gpu;
+  return std::move(gpu);  // nvcc does not move it into the Result by itself
 }
 
 Gpu::~Gpu() {
@@ -108,18 +108,22 @@ GpuGraph::~GpuGraph() {
   if (graph_ != nullptr) cudaGraphExecDestroy(graph_);
 }
 
-GpuGraph GpuGraph::record(Gpu& gpu, const std::function<void()>& enqueue) {
+GpuRecording::GpuRecording(Gpu& gpu) : gpu_(gpu) {
   check(cudaStreamBeginCapture(gpu.stream(), cudaStreamCaptureModeThreadLocal),
-        "beginning a capture");
+        "beginning a recording");
+}
+
+GpuRecording::~GpuRecording() {
+  if (finished_) return;
   cudaGraph_t captured = nullptr;
-  try {
-    enqueue();
-  } catch (...) {
-    cudaStreamEndCapture(gpu.stream(), &captured);
-    if (captured != nullptr) cudaGraphDestroy(captured);
-    throw;
-  }
-  check(cudaStreamEndCapture(gpu.stream(), &captured), "ending a capture");
+  cudaStreamEndCapture(gpu_.stream(), &captured);
+  if (captured != nullptr) cudaGraphDestroy(captured);
+}
+
+GpuGraph GpuRecording::finish() {
+  finished_ = true;
+  cudaGraph_t captured = nullptr;
+  check(cudaStreamEndCapture(gpu_.stream(), &captured), "ending a recording");
   GpuGraph graph;
   const cudaError_t error = cudaGraphInstantiate(&graph.graph_, captured, 0);
   cudaGraphDestroy(captured);
@@ -137,7 +141,7 @@ Result<std::unique_ptr<Device>> Device::cuda(int ordinal, const CpuOptions& host
   std::unique_ptr<Device> device = Device::cpu(host);
   device->kind_ = DeviceKind::kCuda;
   device->gpu_ = std::move(*gpu);
-  return device;
+  return std::move(device);
 }
 
 Result<Buffer> Buffer::reserve_gpu(std::int64_t n_bytes) {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -99,13 +98,27 @@ class GpuGraph {
     return *this;
   }
   ~GpuGraph();
-  /// Records what `enqueue` puts on the stream; nothing of it runs.
-  static GpuGraph record(Gpu& gpu, const std::function<void()>& enqueue);
   void launch(Gpu& gpu);
   explicit operator bool() const { return graph_ != nullptr; }
 
  private:
+  friend class GpuRecording;
   CUgraphExec_st* graph_ = nullptr;
+};
+
+/// While one lives, what is put on the stream is recorded and does not run.
+class GpuRecording {
+ public:
+  explicit GpuRecording(Gpu& gpu);
+  GpuRecording(const GpuRecording&) = delete;
+  GpuRecording& operator=(const GpuRecording&) = delete;
+  /// Drops the recording unless it was finished.
+  ~GpuRecording();
+  GpuGraph finish();
+
+ private:
+  Gpu& gpu_;
+  bool finished_ = false;
 };
 
 }  // namespace spate

@@ -32,8 +32,11 @@ bool GpuEvent::done() const { return true; }
 float GpuEvent::milliseconds(const GpuEvent& /*from*/, const GpuEvent& /*to*/) { return 0.0F; }
 
 GpuGraph::~GpuGraph() = default;
-GpuGraph GpuGraph::record(Gpu& /*gpu*/, const std::function<void()>& /*enqueue*/) { return {}; }
 void GpuGraph::launch(Gpu& /*gpu*/) { SPATE_CHECK(false); }
+
+GpuRecording::GpuRecording(Gpu& gpu) : gpu_(gpu) { SPATE_CHECK(false); }
+GpuRecording::~GpuRecording() { finished_ = true; }
+GpuGraph GpuRecording::finish() { return {}; }
 
 Result<std::unique_ptr<Device>> Device::cuda(int /*ordinal*/, const CpuOptions& /*host*/) {
   return no_cuda();

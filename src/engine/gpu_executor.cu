@@ -216,8 +216,11 @@ Tensor GpuExecutor::run_recorded(std::int64_t rows) {
     recorded.met = true;
     return enqueue(batch);
   }
-  if (!recorded.graph)
-    recorded.graph = GpuGraph::record(gpu_, [&] { recorded.logits = enqueue(batch); });
+  if (!recorded.graph) {
+    GpuRecording recording(gpu_);
+    recorded.logits = enqueue(batch);
+    recorded.graph = recording.finish();
+  }
   recorded.graph.launch(gpu_);
   return recorded.logits;
 }

@@ -91,7 +91,7 @@ class Transfer {
       lane.host = std::move(*host);
       lane.gpu = std::move(*gpu);
     }
-    return t;
+    return std::move(t);
   }
 
   void copy(std::byte* to, const std::byte* from, std::int64_t n_bytes) {

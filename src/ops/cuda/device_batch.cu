@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cstring>
+#include <string>
 
 #include <cuda_runtime.h>
 
@@ -107,7 +109,7 @@ Result<std::unique_ptr<DeviceBatch>> DeviceBatch::create(Gpu& gpu, const BatchLi
   std::unique_ptr<DeviceBatch> batch(new DeviceBatch(gpu, limits));
   const Result<void> reserved = batch->reserve();
   if (!reserved) return reserved.error();
-  return batch;
+  return std::move(batch);
 }
 
 Result<void> DeviceBatch::reserve() {
