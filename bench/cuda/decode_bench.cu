@@ -72,7 +72,9 @@ struct DecodeBench {
     for (std::size_t i = 0; i < table.size(); ++i)
       table[i] = static_cast<std::int32_t>((i * 7919) % table.size());
     std::vector<cuda::AttentionRequest> requests;
-    for (int b = 0; b < s.batch; ++b) requests.push_back({b, 1, b * per_request, s.keys, 0});
+    for (int b = 0; b < s.batch; ++b) {
+      requests.push_back({b, 1, b * per_request, s.keys, 0, table.data() + b * per_request});
+    }
     cuda::DecodePlanOptions o;
     o.q_heads = s.q_heads;
     o.kv_heads = s.kv_heads;
@@ -80,19 +82,17 @@ struct DecodeBench {
     o.block_tokens = C::kBlockTokens;
     o.page_tokens = options.page_tokens;
     o.split_tokens = options.split_tokens;
-    cuda::DecodePlan plan = cuda::plan_decode(requests, o);
-    for (auto& g : plan.segments) {
-      if (C::kBlockTokens == o.page_tokens)
-        g.first_page = table[static_cast<std::size_t>(g.table + g.block)];
-    }
+    const cuda::DecodePlan plan = cuda::plan_decode(requests, o);
     cuda::DecodeParams mine = p;
     mine.page_table = arena.copy(table);
     mine.page_tokens = options.page_tokens;
-    mine.segments = arena.copy(plan.segments);
-    mine.grid = plan.grid;
+    mine.shares = arena.copy(plan.shares);
+    mine.rows = arena.copy(plan.rows);
+    mine.grid = static_cast<int>(plan.shares.size());
     mine.partial_out = arena.zeros<float>(plan.slots * C::kColumns * s.dim);
     mine.partial_stats = arena.zeros<float2>(plan.slots * C::kColumns);
-    mine.tickets = arena.zeros<std::uint32_t>(plan.rows);
+    mine.tickets =
+        arena.zeros<std::uint32_t>(static_cast<std::int64_t>(plan.rows.size()) * s.kv_heads);
     mine.dependent_launch = options.dependent;
     const std::uint8_t* base = V::kFp8 ? fp8_cache : cache;
     const std::int64_t stride = V::kFp8 ? cache_bytes / 2 : cache_bytes;

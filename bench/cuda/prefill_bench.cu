@@ -41,7 +41,7 @@ struct PrefillBench {
   }
 
   template <class Config>
-  void add(const char* name) {
+  void add(const char* name, cuda::PrefillPacking packing = cuda::PrefillPacking::kWhenLess) {
     cuda::PrefillParams mine = p;
     const int page = 128, pages = s.keys / page;
     std::vector<cuda::AttentionRequest> requests;
@@ -61,6 +61,7 @@ struct PrefillBench {
     o.kv_heads = s.kv_heads;
     o.tile_rows = Config::kTileRows;
     o.kv_token_bytes = 4 * s.dim;
+    o.packing = packing;
     o.window.right = s.causal ? 0 : -1;
     const cuda::PrefillPlan plan = cuda::plan_prefill(requests, o);
     mine.tiles = arena.copy(plan.tiles);
@@ -86,7 +87,12 @@ void bench_prefill(int number, const Shape& s) {
   PrefillBench bench(s);
   if (s.dim == 128 && s.causal) {
     bench.add_tuned<Variant<128, Mask::kCausal>>("tuned");
-    bench.add_tuned<Variant<128, Mask::kCausal, KvLayout::kPages>>("pages");
+    using Pages = Variant<128, Mask::kCausal, KvLayout::kPages>;
+    bench.add_tuned<Pages>("pages");
+    if (s.q_heads > s.kv_heads) {
+      bench.add<cuda::PrefillKernel<Pages>>("pages packed", cuda::PrefillPacking::kAlways);
+      bench.add<cuda::PrefillKernel<Pages>>("pages plain", cuda::PrefillPacking::kNever);
+    }
   } else if (s.dim == 128) {
     bench.add_tuned<Variant<128, Mask::kFull>>("tuned");
   } else if (s.dim == 64) {

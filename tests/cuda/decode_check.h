@@ -13,6 +13,7 @@ struct DecodeCheckOptions {
   int page_tokens = 128;
   int split_tokens = 0;
   int repeats = 3;
+  bool host_pages = true;  // the planner sees the page table
 };
 
 template <class V>
@@ -77,13 +78,19 @@ class DecodeRun {
     o.page_tokens = options.page_tokens;
     o.window_left = problem.rules.left;
     o.split_tokens = options.split_tokens;
-    const cuda::DecodePlan plan = cuda::plan_decode(cache_.requests, o);
-    segments_ = std::make_unique<DeviceArray<cuda::DecodeSegment>>(plan.segments);
+    std::vector<cuda::AttentionRequest> requests = cache_.requests;
+    if (options.host_pages) {
+      for (auto& r : requests) r.pages = cache_.table.data() + r.kv_begin;
+    }
+    const cuda::DecodePlan plan = cuda::plan_decode(requests, o);
+    shares_ = std::make_unique<DeviceArray<cuda::DecodeShare>>(plan.shares);
+    plan_rows_ = std::make_unique<DeviceArray<cuda::DecodeRow>>(plan.rows);
     partial_out_ = std::make_unique<DeviceArray<float>>(
         static_cast<std::size_t>(plan.slots * C::kColumns * dim_));
     partial_stats_ =
         std::make_unique<DeviceArray<float2>>(static_cast<std::size_t>(plan.slots * C::kColumns));
-    tickets_ = std::make_unique<DeviceArray<std::uint32_t>>(static_cast<std::size_t>(plan.rows));
+    tickets_ = std::make_unique<DeviceArray<std::uint32_t>>(
+        plan.rows.size() * static_cast<std::size_t>(spec.kv_heads));
     tickets_->zero();
     p_.q = q_.data();
     p_.q_token_stride = p_.out_token_stride = std::int64_t{spec.q_heads} * dim_;
@@ -100,8 +107,9 @@ class DecodeRun {
     if (problem.rules.left >= 0) p_.window_left = problem.rules.left;
     p_.soft_cap = static_cast<float>(problem.rules.soft_cap);
     p_.alibi_slopes = slopes_.data();
-    p_.segments = segments_->data();
-    p_.grid = plan.grid;
+    p_.shares = shares_->data();
+    p_.rows = plan_rows_->data();
+    p_.grid = static_cast<int>(plan.shares.size());
     p_.partial_out = partial_out_->data();
     p_.partial_stats = partial_stats_->data();
     p_.tickets = tickets_->data();
@@ -116,7 +124,8 @@ class DecodeRun {
   DeviceArray<T> out_;
   DeviceArray<float> lse_;
   DeviceArray<float> scales_[2];
-  std::unique_ptr<DeviceArray<cuda::DecodeSegment>> segments_;
+  std::unique_ptr<DeviceArray<cuda::DecodeShare>> shares_;
+  std::unique_ptr<DeviceArray<cuda::DecodeRow>> plan_rows_;
   std::unique_ptr<DeviceArray<float>> partial_out_;
   std::unique_ptr<DeviceArray<float2>> partial_stats_;
   std::unique_ptr<DeviceArray<std::uint32_t>> tickets_;

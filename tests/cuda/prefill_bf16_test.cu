@@ -20,7 +20,10 @@ TEST(PrefillBf16, MatchesTheReferenceForEveryGroupSize) {
 }
 
 TEST(PrefillBf16, GivesTheSameWithAndWithoutPackedHeads) {
-  check_prefill<Bf16<128>>({{{37, 501}, {5, 7}, {70, 70}}, 8, 1}, {}, {.allow_packing = false});
+  using cuda::PrefillPacking;
+  for (const PrefillPacking packing : {PrefillPacking::kNever, PrefillPacking::kAlways}) {
+    check_prefill<Bf16<128>>({{{37, 501}, {5, 7}, {300, 300}}, 8, 1}, {}, {.packing = packing});
+  }
 }
 
 TEST(PrefillBf16, SurvivesLargeScores) {

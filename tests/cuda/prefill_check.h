@@ -24,7 +24,7 @@ struct PrefillRun {
 
 struct PrefillCheckOptions {
   int page_tokens = 128;
-  bool allow_packing = true;
+  cuda::PrefillPacking packing = cuda::PrefillPacking::kWhenLess;
 };
 
 // Keys and values with NaN tokens between the requests, as one tensor [token][2][kv_heads][dim].
@@ -105,7 +105,7 @@ PrefillRun run_prefill(const Problem& problem, PrefillCheckOptions options) {
   o.tile_rows = cuda::PrefillKernel<V>::kTileRows;
   o.kv_token_bytes = std::int64_t{4} * spec.head_dim;
   o.window = {problem.rules.left, problem.rules.right};
-  o.allow_packing = options.allow_packing;
+  o.packing = options.packing;
   const cuda::PrefillPlan plan = cuda::plan_prefill(requests, o);
   const DeviceArray<cuda::PrefillTile> tiles(plan.tiles);
   p.tiles = tiles.data();

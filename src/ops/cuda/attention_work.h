@@ -52,6 +52,8 @@ struct AttentionCall {
   bool dependent_launch = false;  // programmatic dependent launch
 };
 
+struct AttentionState;  // attention_state.h
+
 class AttentionWork {
  public:
   /// Device memory that create() takes, in bytes.
@@ -84,9 +86,8 @@ class AttentionWork {
           CUstream_st* stream) const;
 
  private:
-  struct State;
-  explicit AttentionWork(std::unique_ptr<State> state);
-  std::unique_ptr<State> state_;
+  explicit AttentionWork(std::unique_ptr<AttentionState> state);
+  std::unique_ptr<AttentionState> state_;
 };
 
 }  // namespace spate::ops::cuda

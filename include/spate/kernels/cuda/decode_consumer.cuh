@@ -91,7 +91,7 @@ struct DecodeConsumer {
   __device__ __forceinline__ void start_segment(const DecodeRecord& r) {
     const int columns = r.q_len() * heads;
     raw_scale = p.scale * load_query(columns);
-    if constexpr (C::kFp8) raw_scale *= p.k_scale[r.kv_head];
+    if (C::kFp8 && p.k_scale != nullptr) raw_scale *= p.k_scale[r.kv_head];
     factor = (C::kScore == Score::kSoftCap ? p.soft_cap : raw_scale) * kLog2E;
 #pragma unroll
     for (int n = 0; n < kTiles; n++) {
@@ -355,7 +355,7 @@ struct DecodeConsumer {
       const DecodeRecord r = s.record(ring.stage);
       if ((r.flags & DecodeRecord::kStop) != 0) break;
       if ((r.flags & DecodeRecord::kFirst) != 0) start_segment(r);
-      const std::uint32_t seen = block(r) | static_cast<std::uint32_t>(r.row | r.shape);
+      const std::uint32_t seen = block(r) | static_cast<std::uint32_t>(r.ticket | r.shape);
       mbar_arrive(s.empty + 8 * ring.stage + (seen & zero));
       ring.next();
       if ((r.flags & DecodeRecord::kLast) != 0) finish_segment(r);

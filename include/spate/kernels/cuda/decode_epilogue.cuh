@@ -92,7 +92,8 @@ struct DecodeEpilogue {
     const int ahead = r.q_len() == 1 ? 0 : column / heads;
     const std::int64_t token = r.q_token + ahead;
     const int head = r.kv_head * heads + column - ahead * heads;
-    const float inv = a.sum > 0 ? (C::kFp8 ? p.v_scale[r.kv_head] : 1.f) / a.sum : 0;
+    const float scale = C::kFp8 && p.v_scale != nullptr ? p.v_scale[r.kv_head] : 1.f;
+    const float inv = a.sum > 0 ? scale / a.sum : 0;
     T* row = static_cast<T*>(p.out) + token * p.out_token_stride + std::int64_t{head} * C::kHeadDim;
     *reinterpret_cast<uint2*>(row + vector * 4) = make_uint2(
         Element<T>::pack(a.o.x * inv, a.o.y * inv), Element<T>::pack(a.o.z * inv, a.o.w * inv));
@@ -110,8 +111,8 @@ struct DecodeEpilogue {
   __device__ __forceinline__ bool last_of_row() const {
     barrier_sync(kBarrier, kThreads);
     if (thread == 0) {
-      const std::uint32_t before = atomic_add_acq_rel(p.tickets + r.row, 1);
-      if (static_cast<int>(before) == r.parts() - 1) p.tickets[r.row] = 0;
+      const std::uint32_t before = atomic_add_acq_rel(p.tickets + r.ticket, 1);
+      if (static_cast<int>(before) == r.parts() - 1) p.tickets[r.ticket] = 0;
       *s.arrived() = before;
     }
     barrier_sync(kBarrier, kThreads);

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "spate/kernels/cuda/attention_plan.h"
+#include "spate/kernels/cuda/decode_plan.h"
 #include "spate/kernels/cuda/kv_image.h"
 #include "spate/kernels/cuda/mma.cuh"
 #include "spate/kernels/cuda/ptx.cuh"
@@ -24,23 +24,26 @@ struct DecodeParams {
   int q_heads = 1, kv_heads = 1;
   float scale = 1;  // of q k^T, usually 1 / sqrt(D)
 
-  const void* pages = nullptr;               // [page][kv_heads] blocks, kv_image.h
+  const void* pages = nullptr;               // blocks of kv_image.h; block b of kv head h is at
+  std::int64_t page_stride = 0;              // pages + b * page_stride + h * head_stride, in bytes;
+  std::int64_t head_stride = 0;              // 0: they lie [page][kv_head] without gaps
   const std::int32_t* page_table = nullptr;  // a request's pages from AttentionRequest::kv_begin
                                              // on; null: page ids count up from kv_begin
   int page_tokens = 128;                     // a power of two from 16 up
   const float* k_scale = nullptr;  // FP8 only: [kv_heads], what stored keys and values are
-  const float* v_scale = nullptr;  // multiplied by
+  const float* v_scale = nullptr;  // multiplied by; null: by one
 
   int window_left = 1 << 30;            // keys before a query's position that it sees
   float soft_cap = 0;                   // Score::kSoftCap
   const float* alibi_slopes = nullptr;  // Score::kAlibi, [q_heads]
 
-  const DecodeSegment* segments = nullptr;  // of DecodePlan, on the device
-  int grid = 0;
-  float* partial_out = nullptr;     // [slots][kColumns][D]
-  float2* partial_stats = nullptr;  // [slots][kColumns]: maximum in base 2, sum
-  std::uint32_t* tickets =
-      nullptr;  // [rows], zero before the first launch; the kernel leaves them zero
+  const DecodeShare* shares = nullptr;  // [grid] of DecodePlan, on the device
+  const DecodeRow* rows = nullptr;
+  int grid = 0;                      // DecodePlanOptions::multiprocessors
+  float* partial_out = nullptr;      // [slots][kColumns][D]
+  float2* partial_stats = nullptr;   // [slots][kColumns]: maximum in base 2, sum
+  std::uint32_t* tickets = nullptr;  // [rows][kv_heads], zero before the first launch; the kernel
+                                     // leaves them zero
   bool dependent_launch =
       false;  // programmatic dependent launch: fill the ring while the kernel before
               // drains; only queries, the last KV block and scratch wait for it
@@ -104,12 +107,20 @@ struct DecodeArguments {
   int page_shift = 7;  // log2 of page_tokens
 };
 
+// A piece of a share: blocks [block, block_end) of one row and kv head.
+struct DecodeSegment {
+  int ticket = 0, kv_head = 0, q_token = 0, q_len = 0, kv_len = 0, table = 0;
+  int block = 0, block_end = 0;
+  int first_page = -1;  // of `block`, -1: unknown
+  DecodePart part;
+};
+
 // What travels with a stage: which piece of work its KV block belongs to.
 struct alignas(16) DecodeRecord {
   std::int32_t flags;  // kFirst, kLast, kStop
   std::int32_t
       keys;  // keys from the block's first one to the row's end; more than a block if not last
-  std::int32_t row, kv_head;
+  std::int32_t ticket, kv_head;
   std::int32_t q_token;
   std::int32_t slot;
   std::int32_t first_slot;

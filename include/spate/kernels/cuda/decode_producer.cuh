@@ -13,6 +13,9 @@ struct DecodeProducer {
   const StageLayout layout = StageLayout::of<C>(page_shift);
   Ring<C::kStages> ring{1};
   bool waited = false;
+  // Rows of this step that a row may see: a request's own, of which this kernel takes 16 at most.
+  // What other requests share with it was written by earlier steps.
+  static constexpr int kNewest = 16;
   int ids = 0;  // lane i: id of the i-th page from the last read position on
 
   __device__ __forceinline__ DecodeProducer(const DecodeArguments& args,
@@ -70,8 +73,8 @@ struct DecodeProducer {
     if (tokens <= 0) return;
     const std::uint32_t half = together * C::kRowBytes, bytes = tokens * C::kRowBytes;
     const std::int64_t page_half = std::int64_t{p.page_tokens} * C::kRowBytes;
-    const auto* src = static_cast<const std::uint8_t*>(p.pages) +
-                      (std::int64_t{page} * p.kv_heads + g.kv_head) * 2 * page_half +
+    const auto* src = static_cast<const std::uint8_t*>(p.pages) + page * p.page_stride +
+                      g.kv_head * p.head_stride +
                       std::int64_t{first & (p.page_tokens - 1)} * C::kRowBytes;
     dst += i * 2 * half;
     if (bytes == page_half) {
@@ -103,37 +106,81 @@ struct DecodeProducer {
     r.flags = (b == g.block ? DecodeRecord::kFirst : 0) |
               (b + 1 == g.block_end ? DecodeRecord::kLast : 0);
     r.keys = keys;
-    r.row = g.row;
+    r.ticket = g.ticket;
     r.kv_head = g.kv_head;
     r.q_token = g.q_token;
-    r.slot = g.slot;
-    r.first_slot = g.first_slot;
-    r.shape = g.parts << 8 | g.q_len;
+    r.slot = g.part.slot;
+    r.first_slot = g.part.first_slot;
+    r.shape = g.part.parts << 8 | g.q_len;
     const int tokens = max(0, min(C::kBlockTokens, (keys + 7) / 8 * 8));
     const std::uint32_t query = g.q_len * heads * C::kHeadDim * 2;
     mbar_expect_bytes(s.full + 8 * ring.stage,
                       2 * tokens * C::kRowBytes + (b == g.block ? query : 0));
   }
 
-  __device__ __forceinline__ void run(DecodeSegment g) {
+  // The piece of `row` that begins at g.kv_head, g.block and is at most `left` blocks long.
+  __device__ __forceinline__ void cut(DecodeSegment& g, const DecodeRow& row, int index,
+                                      int left) const {
+    g.ticket = index * p.kv_heads + g.kv_head;
+    g.q_token = row.q_token;
+    g.q_len = row.q_len;
+    g.kv_len = row.kv_len;
+    g.table = row.table;
+    g.block_end = min(row.block_end, g.block + left);
+    g.part = {};
+    if (row.split == 0) return;
+    const int piece = g.block / row.split;
+    g.block_end = min(g.block_end, (piece + 1) * row.split);
+    if (row.parts == 1) return;
+    const int first_slot = row.first_slot + g.kv_head * row.parts;
+    g.part = {first_slot + piece - row.block / row.split, first_slot, row.parts};
+  }
+  __device__ __forceinline__ void run(const DecodeShare& share) {
+    if (share.blocks == 0) return stop({});
+    DecodeRow row = share.first_row;
+    int index = share.row, left = share.blocks;
+    DecodeSegment g;
+    g.kv_head = share.kv_head;
+    g.block = share.block;
+    g.first_page = share.first_page;
+    cut(g, row, index, left);
+    if (row.split == 0) g.part = share.head;
     const DecodeSegment first = g;
     bool first_segment = true;
     while (true) {
-      DecodeSegment following = g;
+      DecodeRow following = row;
+      left -= g.block_end - g.block;
+      const bool row_ends = g.block_end == row.block_end && g.kv_head + 1 == p.kv_heads;
       for (int b = g.block; b < g.block_end; b++) {
         const int page = page_of(g, b);
         // The row's end may hold tokens that the preceding kernel writes.
-        const bool newest = (b + 1) * C::kBlockTokens > g.kv_len - C::kColumns;
+        const bool newest = (b + 1) * C::kBlockTokens > g.kv_len - kNewest;
         if (!first_segment || newest) wait_for_preceding(first);
-        if (b == max(g.block, g.block_end - 2) && g.next >= 0) following = p.segments[g.next];
+        if (b == max(g.block, g.block_end - 2) && row_ends && left > 0) {
+          following = p.rows[index + 1];
+        }
         load_block(g, b, page, b == g.block && !first_segment);
         if (ring.stage == C::kStages - 1) wait_for_preceding(first);
         ring.next();
       }
-      if (g.next < 0) break;
-      g = following;
+      if (left == 0) break;
+      const bool head_ends = g.block_end == row.block_end;
+      if (head_ends) g.kv_head = row_ends ? 0 : g.kv_head + 1;
+      if (row_ends) {
+        row = following;
+        ++index;
+      }
+      g.block = head_ends ? row.block : g.block_end;
+      g.first_page = head_ends ? row.first_page : -1;
+      cut(g, row, index, left);
+      if (row.split == 0 && g.block_end - g.block == left) g.part = share.tail;
       first_segment = false;
     }
+    stop(first);
+  }
+
+  // Tells the consumers that the share is done.
+  __device__ __forceinline__ void stop(const DecodeSegment& first) {
     wait_for_preceding(first);
     mbar_wait(s.empty + 8 * ring.stage, ring.parity);
     if (elect_one()) {

@@ -1,6 +1,6 @@
 // Decode attention for Hopper (sm_90a): one to a few queries a request over a cache of KV blocks,
 // bf16 or f16 queries, bf16, f16 or e4m3 cache. Public: DecodeParams, DecodeVariant, DecodeKernel,
-// launch_decode; the work list is plan_decode's (attention_plan.h). The kernel owns nothing.
+// launch_decode; the work list is plan_decode's (decode_plan.h). The kernel owns nothing.
 //
 // It is a memory stream with a little arithmetic attached (about 4 * columns operations a byte
 // at 4.6 TB/s), and everything serves the stream: the cache holds blocks as shared memory wants
@@ -10,7 +10,6 @@
 #pragma once
 #include <cstdint>
 
-#include "spate/kernels/cuda/attention_plan.h"
 #include "spate/kernels/cuda/decode_consumer.cuh"
 #include "spate/kernels/cuda/decode_epilogue.cuh"
 #include "spate/kernels/cuda/decode_producer.cuh"
@@ -24,15 +23,15 @@ __global__ __launch_bounds__(C::kThreads,
   const DecodeShared<C> shared(smem);
   const int warp = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 32, 0);
   constexpr int kProducer = C::kWarps + C::kEpilogueWarps;
-  DecodeSegment segment;
+  DecodeShare share;
   if (warp == kProducer) {
-    segment = args.p.segments[blockIdx.x];
+    share = args.p.shares[blockIdx.x];
     if ((threadIdx.x & 31) == 0) shared.init();
   }
   __syncthreads();
   grid_launch_dependents();
   if (warp == kProducer) {
-    DecodeProducer<C>(args, shared).run(segment);
+    DecodeProducer<C>(args, shared).run(share);
   } else if (warp >= C::kWarps) {
     DecodeEpilogue<C>(args, shared, static_cast<int>(threadIdx.x) - C::kWarps * 32).run();
   } else {
@@ -50,6 +49,8 @@ cudaError_t launch_decode(const DecodeParams& p, cudaStream_t stream) {
   if (!page_fits || !grouped || p.q_heads / p.kv_heads > C::kColumns) return cudaErrorInvalidValue;
   DecodeArguments args{p, p.q_heads / p.kv_heads, 0};
   while (1 << args.page_shift < p.page_tokens) ++args.page_shift;
+  if (args.p.head_stride == 0) args.p.head_stride = std::int64_t{2} * p.page_tokens * C::kRowBytes;
+  if (args.p.page_stride == 0) args.p.page_stride = args.p.head_stride * p.kv_heads;
   auto* kernel = &decode_kernel<C>;
   const cudaError_t error = cudaFuncSetAttribute(
       kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(C::kSharedBytes));

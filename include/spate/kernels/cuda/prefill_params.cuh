@@ -6,9 +6,9 @@
 
 #include <cuda.h>
 
-#include "spate/kernels/cuda/attention_plan.h"
 #include "spate/kernels/cuda/kv_image.h"
 #include "spate/kernels/cuda/mma.cuh"
+#include "spate/kernels/cuda/prefill_plan.h"
 #include "spate/kernels/cuda/ptx.cuh"
 #include "spate/kernels/cuda/variant.cuh"
 
@@ -34,7 +34,9 @@ struct PrefillParams {
   std::int64_t total_kv = 0;
 
   // KvLayout::kPages
-  const void* pages = nullptr;               // [page][kv_heads] blocks, kv_image.h
+  const void* pages = nullptr;               // blocks of kv_image.h; block b of kv head h is at
+  std::int64_t page_stride = 0;              // pages + b * page_stride + h * head_stride, in bytes;
+  std::int64_t head_stride = 0;              // 0: they lie [page][kv_head] without gaps
   const std::int32_t* page_table = nullptr;  // a request's pages from AttentionRequest::kv_begin on
   int page_tokens = 128;                     // a power of two from 8 up
 
@@ -48,7 +50,9 @@ struct PrefillParams {
 
   const PrefillTile* tiles = nullptr;  // [n_tiles] of PrefillPlan, on the device
   int n_tiles = 0;
-  int pack_shift = 0;  // of PrefillPlan
+  const std::int32_t* tile_count = nullptr;  // on the device: how many there are this time, of
+                                             // n_tiles at most; null: n_tiles
+  int pack_shift = 0;                        // of PrefillPlan
   std::uint32_t* counters =
       nullptr;  // [2], zero before the first launch; the kernel leaves them zero
   int multiprocessors = 132;

@@ -11,11 +11,15 @@ struct PrefillProducer {
   const PrefillArguments& args;
   const PrefillParams& p;
   const PrefillShared<C>& s;
+  const int n_tiles;
   Ring<C::kStages> k_ring{1}, v_ring{1};
 
   __device__ __forceinline__ PrefillProducer(const PrefillArguments& a,
                                              const PrefillShared<C>& shared)
-      : args(a), p(a.p), s(shared) {}
+      : args(a),
+        p(a.p),
+        s(shared),
+        n_tiles(p.tile_count == nullptr ? p.n_tiles : __ldg(p.tile_count)) {}
 
   __device__ __forceinline__ int block_end(const PrefillTile& t, int j) const {
     return min((j + 1) * C::kBlock, (t.kv_len + 7) / 8 * 8);
@@ -36,11 +40,12 @@ struct PrefillProducer {
       const int index = at >> args.page_shift, start = index << args.page_shift;
       const int to = min(end, start + p.page_tokens);
       if (at > j * C::kBlock) page = page_id(t, index);
-      const std::int64_t row =
-          ((std::int64_t{page} * p.kv_heads + t.kv_head) * 2 + half) * p.page_tokens + at - start;
+      const std::uint32_t row = half * p.page_tokens + at - start;
       const std::uint32_t bytes = (to - at) * C::kRowBytes;
-      bulk_load(dst, static_cast<const std::uint8_t*>(p.pages) + row * C::kRowBytes, bytes, bar,
-                kEvictNormal);
+      bulk_load(dst,
+                static_cast<const std::uint8_t*>(p.pages) + page * p.page_stride +
+                    t.kv_head * p.head_stride + row * C::kRowBytes,
+                bytes, bar, kEvictNormal);
       dst += bytes;
       at = to;
     }
@@ -90,7 +95,7 @@ struct PrefillProducer {
   __device__ __forceinline__ PrefillTile read_tile(int index) const {
     PrefillTile t{};
     t.rows = -1;
-    if (index < p.n_tiles) t = p.tiles[index];
+    if (index < n_tiles) t = p.tiles[index];
     return t;
   }
   __device__ __forceinline__ int claim() const {

@@ -1,6 +1,6 @@
 // Prefill and append attention for Hopper (sm_90a): O = softmax(Q K^T) V over ragged batches, bf16
 // or f16, fp32 accumulation. Public: PrefillParams, PrefillVariant, launch_prefill; the work list
-// is plan_prefill's (attention_plan.h). The kernel owns nothing.
+// is plan_prefill's (prefill_plan.h). The kernel owns nothing.
 //
 // One thread block = a producer warpgroup (one warp issues all copies) + kWarpgroups consumers of
 // 64 query rows each; the grid is persistent and takes tiles from a counter, longest first. Two
@@ -13,7 +13,6 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "spate/kernels/cuda/attention_plan.h"
 #include "spate/kernels/cuda/prefill_consumer.cuh"
 #include "spate/kernels/cuda/prefill_producer.cuh"
 #include "spate/kernels/cuda/tensor_map.cuh"
@@ -121,6 +120,9 @@ cudaError_t launch_prefill_config(const PrefillParams& p, cudaStream_t stream) {
   PrefillArguments args{};
   args.p = p;
   while (1 << args.page_shift < p.page_tokens) ++args.page_shift;
+  if (args.p.head_stride == 0)
+    args.p.head_stride = std::int64_t{2} * p.page_tokens * Config::kRowBytes;
+  if (args.p.page_stride == 0) args.p.page_stride = args.p.head_stride * p.kv_heads;
   cudaError_t error = prefill_detail::check<Config>(p);
   if (error == cudaSuccess) error = prefill_detail::make_maps<Config>(args);
   if (error != cudaSuccess) return error;

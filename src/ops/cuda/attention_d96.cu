@@ -1,0 +1,7 @@
+#include "ops/cuda/attention_variants.cuh"
+
+namespace spate::ops::cuda {
+
+template AttentionKernels attention_kernels<96>(const AttentionChoice& choice);
+
+}  // namespace spate::ops::cuda

@@ -1,0 +1,42 @@
+// Which compiled attention kernel fits a shape. Each head dim is a translation unit of its own
+// (attention_d*.cu), so that a build compiles them side by side. Includes nothing of CUDA.
+#pragma once
+
+struct CUstream_st;
+
+namespace spate::cuda {
+struct DecodeParams;
+struct PrefillParams;
+}  // namespace spate::cuda
+
+namespace spate::ops::cuda {
+
+enum class AttentionScore { kPlain, kSoftCap, kAlibi };
+
+struct AttentionChoice {
+  bool fp8 = false;  // cache in e4m3, else bf16
+  bool window = false;
+  AttentionScore score = AttentionScore::kPlain;
+  int group = 1;  // query heads of a kv head
+};
+
+// Null: there is no such variant. They return a cudaError_t.
+struct AttentionKernels {
+  int (*decode)(const spate::cuda::DecodeParams&, CUstream_st*) = nullptr;
+  int decode_columns = 0, decode_block_tokens = 0;
+  int (*prefill)(const spate::cuda::PrefillParams&, CUstream_st*) = nullptr;
+  int prefill_tile_rows = 0;
+};
+
+template <int kDim>
+AttentionKernels attention_kernels(const AttentionChoice& choice);
+
+extern template AttentionKernels attention_kernels<64>(const AttentionChoice&);
+extern template AttentionKernels attention_kernels<80>(const AttentionChoice&);
+extern template AttentionKernels attention_kernels<96>(const AttentionChoice&);
+extern template AttentionKernels attention_kernels<112>(const AttentionChoice&);
+extern template AttentionKernels attention_kernels<128>(const AttentionChoice&);
+extern template AttentionKernels attention_kernels<192>(const AttentionChoice&);
+extern template AttentionKernels attention_kernels<256>(const AttentionChoice&);
+
+}  // namespace spate::ops::cuda

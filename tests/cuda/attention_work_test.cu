@@ -1,0 +1,101 @@
+// The engine's entry to attention: mixed batches, every head dim, masks, caches and fallbacks.
+#include "tests/cuda/attention_work_check.h"
+
+namespace spate::cuda_test {
+namespace {
+
+using ops::cuda::AttentionShape;
+
+// Chunks, single queries, speculative ones, a prompt's short tail.
+std::vector<Lengths> mixed_lengths() {
+  return {{1, 1},    {129, 129}, {64, 300}, {17, 17},   {1, 700}, {16, 129},
+          {5, 1025}, {1, 257},   {2, 3},    {200, 640}, {1, 128}, {1, 2049}};
+}
+
+AttentionShape shape(std::int64_t q_heads, std::int64_t kv_heads, std::int64_t head_dim) {
+  AttentionShape s;
+  s.q_heads = q_heads;
+  s.kv_heads = kv_heads;
+  s.head_dim = head_dim;
+  return s;
+}
+AttentionShape windowed(AttentionShape s, std::int64_t window) {
+  s.window = window;
+  return s;
+}
+AttentionShape capped(AttentionShape s, float cap) {
+  s.soft_cap = cap;
+  return s;
+}
+AttentionShape fixed(AttentionShape s) {
+  s.fixed_splits = true;
+  return s;
+}
+
+TEST(AttentionWork, MatchesTheReferenceForEveryHeadDim) {
+  for (const std::int64_t dim : {64, 80, 96, 112, 128, 192, 256}) {
+    SCOPED_TRACE(dim);
+    check_work_bf16({mixed_lengths(), shape(4, 2, dim)});
+  }
+}
+
+TEST(AttentionWork, MatchesTheReferenceForEveryGroupSize) {
+  for (const std::int64_t group : {1, 3, 7, 8, 16, 20}) {
+    SCOPED_TRACE(group);
+    check_work_bf16({mixed_lengths(), shape(2 * group, 2, 128)});
+  }
+}
+
+TEST(AttentionWork, MatchesTheReferenceWithWindows) {
+  for (const std::int64_t dim : {64, 80, 96, 112, 128, 192, 256}) {
+    SCOPED_TRACE(dim);
+    check_work_bf16({mixed_lengths(), windowed(shape(6, 2, dim), 150)});
+  }
+}
+
+TEST(AttentionWork, MatchesTheReferenceWithSoftCaps) {
+  for (const std::int64_t dim : {64, 128, 256}) {
+    SCOPED_TRACE(dim);
+    check_work_bf16({mixed_lengths(), capped(shape(4, 2, dim), 30), false, 8});
+    check_work_bf16({mixed_lengths(), windowed(capped(shape(4, 2, dim), 30), 99), false, 8});
+  }
+}
+
+TEST(AttentionWork, MatchesTheReferenceWithAlibi) {
+  for (const std::int64_t dim : {64, 96, 128}) {
+    SCOPED_TRACE(dim);
+    check_work_bf16({mixed_lengths(), shape(8, 2, dim), true});
+  }
+}
+
+TEST(AttentionWork, MatchesTheReferenceInF32) {
+  for (const std::int64_t dim : {64, 80, 128, 256}) {
+    SCOPED_TRACE(dim);
+    check_work_f32({mixed_lengths(), shape(4, 2, dim)});
+  }
+  check_work_f32({mixed_lengths(), windowed(shape(3, 1, 64), 40)});
+  check_work_f32({mixed_lengths(), capped(shape(4, 2, 64), 20), true, 4});
+}
+
+TEST(AttentionWork, MatchesTheReferenceOverE4M3) {
+  for (const std::int64_t dim : {64, 80, 128, 256}) {
+    SCOPED_TRACE(dim);
+    check_work_fp8({mixed_lengths(), shape(4, 2, dim)});
+  }
+  check_work_fp8({mixed_lengths(), windowed(shape(8, 2, 128), 200)});
+}
+
+TEST(AttentionWork, MatchesTheReferenceWithFixedSplits) {
+  check_work_bf16({mixed_lengths(), fixed(shape(8, 2, 128))});
+  check_work_bf16({{{1, 5000}, {1, 70000}, {3, 1030}}, fixed(shape(4, 1, 64))});
+}
+
+TEST(AttentionWork, TakesABatchOfDecodesAlone) {
+  std::vector<Lengths> lengths;
+  for (int i = 0; i < 70; ++i) lengths.push_back({1, 1 + i * 37});
+  check_work_bf16({lengths, shape(8, 2, 128)});
+  check_work_fp8({lengths, shape(8, 2, 128)});
+}
+
+}  // namespace
+}  // namespace spate::cuda_test
