@@ -48,7 +48,7 @@ int batch(const BatchCommand& o) {
   };
   const BatchOptions options{.defaults = o.sampling.apply_to((*engine)->default_sampling()),
                              .keep_order = o.keep_order,
-                             .max_queued = 4 * o.engine.max_requests,
+                             .max_queued = 4 * (*engine)->info().max_requests,
                              .seed = o.engine.seed};
   const auto observe = [&](const BatchProgress& p) {
     const std::int64_t open = p.lines - p.skipped - p.finished;

@@ -86,18 +86,26 @@ Json setup_json(const BenchOptions& o, const ModelInfo& info) {
           {"weight_bytes", info.weight_bytes},
           {"kv_dtype", info.kv_dtype},
           {"kv_cache", info.kv_cache},
-          {"max_batch_tokens", o.engine.max_batch_tokens},
+          {"device", info.device},
+          {"max_batch_tokens", info.max_batch_tokens},
           {"repeat", o.repeat}};
+}
+
+/// "" on the CPU, else the GPU's name and "with".
+std::string info_device(const Json& setup) {
+  const auto device = setup["device"].get<std::string>();
+  return device == "cpu" ? "" : device + " with ";
 }
 
 int publish(const BenchOptions& o, const Json& json, bench::Report report) {
   const Json& setup = json["setup"];
   report.subtitle = fmt::format(
-      "{} ({:.1f} M parameters, weights {}, {} cache), spate {} on {}, {} threads, {}",
+      "{} ({:.1f} M parameters, weights {}, {} cache), spate {} on {}{}, {} threads, {}",
       setup["model"].get<std::string>(), setup["parameters"].get<double>() / 1e6,
       setup["weights"] == "auto" ? "as stored" : setup["weights"].get<std::string>(),
-      setup["kv_dtype"].get<std::string>(), SPATE_VERSION, setup["processor"].get<std::string>(),
-      setup["threads"].get<int>(), setup["isa"].get<std::string>());
+      setup["kv_dtype"].get<std::string>(), SPATE_VERSION, info_device(setup),
+      setup["processor"].get<std::string>(), setup["threads"].get<int>(),
+      setup["isa"].get<std::string>());
   if (o.json) {
     fmt::print("{}\n", json.dump(2));
   } else {

@@ -137,11 +137,12 @@ Json json_of(const LatencyCommand& o, const ModelInfo& info, const Latency& l) {
   return json;
 }
 
-int latency(const LatencyCommand& o) {
+int latency(LatencyCommand o) {
   const auto begin = std::chrono::steady_clock::now();
   const auto engine = open_engine(o.bench.engine);
   if (!engine) return fail(engine.error());
   const std::chrono::duration<double> ready = std::chrono::steady_clock::now() - begin;
+  o.bench.engine.max_batch_tokens = (*engine)->info().max_batch_tokens;
   Result<Latency> l = measure(o, **engine);
   if (!l) return fail(l.error());
   l->ready_seconds = ready.count();

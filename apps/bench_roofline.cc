@@ -43,7 +43,7 @@ struct Measured {
 };
 
 Result<Phase> prefill_phase(const RooflineCommand& o, Engine& engine) {
-  const std::int64_t step = o.bench.engine.max_batch_tokens;
+  const std::int64_t step = engine.info().max_batch_tokens;
   const bench::PrefillShape shape{
       .tokens = o.prompt_len, .depth = o.depth / step * step, .step_tokens = step};
   Phase phase{.name = fmt::format("prefill {} at depth {}", shape.tokens, shape.depth),
@@ -59,7 +59,7 @@ Result<Phase> decode_phase(const RooflineCommand& o, Engine& engine, std::int64_
   const bench::DecodeShape shape{.batch = batch,
                                  .steps = o.output_len,
                                  .depth = o.depth,
-                                 .step_tokens = o.bench.engine.max_batch_tokens};
+                                 .step_tokens = engine.info().max_batch_tokens};
   Phase phase{.name = fmt::format("decode {} at depth {}", batch, shape.depth),
               .tokens = batch * shape.steps,
               .steps = shape.steps};

@@ -21,15 +21,17 @@ void add_engine_options(CLI::App& command, EngineOptions& o) {
   add("--device", o.device, "cpu, cuda, cuda:1");
   add("--dtype", o.dtype, "arithmetic: auto, f32, bf16");
   add("--weights", o.weights, "auto (as stored), q8, q4: quantize while loading");
-  add("--kv-dtype", o.kv_dtype, "auto, f32, f16, bf16, int8");
+  add("--kv-dtype", o.kv_dtype, "auto, f32, f16, bf16, int8; on a GPU auto, bf16, fp8");
   add("--kv-cache", o.kv_cache, "segment, paged");
   add("--kv-memory", o.kv_memory, "size of the cache, e.g. 2GiB; 0: chosen")
       ->transform(CLI::AsSizeValue(false));
   add("--context-length", o.context_length, "longest sequence in tokens; 0: the model's");
   add("--threads", o.threads, "0: one per usable core");
   add("--isa", o.isa, "auto, avx512, avx2, generic");
-  add("--max-batch-tokens", o.max_batch_tokens, "tokens computed in one step, at most");
-  add("--max-requests", o.max_requests, "sequences running at once, at most");
+  add("--max-batch-tokens", o.max_batch_tokens,
+      "tokens computed in one step, at most; 0: 512, on a GPU 8192");
+  add("--max-requests", o.max_requests,
+      "sequences running at once, at most; 0: 256, on a GPU 1024");
   add("--seed", o.seed, "of requests that bring none");
   add("--load-format", o.load_format, "auto, dummy (random weights of the config's shape)");
 }

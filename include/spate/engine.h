@@ -22,15 +22,15 @@ struct EngineOptions {
   std::string model{};         // a folder, a file, or the name of a built-in model; empty: built-in
   std::string device = "cpu";  // "cpu", "cuda", "cuda:1"
   std::string dtype = "auto";  // arithmetic: auto, f32, bf16, f16
-  std::string weights = "auto";      // auto (as stored), q8, q4
-  std::string kv_dtype = "auto";     // auto, f32, f16, bf16, int8
-  std::string kv_cache = "segment";  // segment, paged
-  std::int64_t kv_memory = 0;        // bytes; 0: from what the machine has left
-  std::int64_t context_length = 0;   // tokens; 0: the model's own
-  int threads = 0;                   // 0: one per usable core
-  std::string isa = "auto";          // auto, avx512, avx2, generic
-  std::int64_t max_batch_tokens = 512;
-  std::int64_t max_requests = 256;  // running at once
+  std::string weights = "auto";       // auto (as stored), q8, q4
+  std::string kv_dtype = "auto";      // auto, f32, f16, bf16, int8; on a GPU auto, bf16, f32, fp8
+  std::string kv_cache = "segment";   // segment, paged
+  std::int64_t kv_memory = 0;         // bytes; 0: from what the machine has left
+  std::int64_t context_length = 0;    // tokens; 0: the model's own
+  int threads = 0;                    // 0: one per usable core
+  std::string isa = "auto";           // auto, avx512, avx2, generic
+  std::int64_t max_batch_tokens = 0;  // 0: 512 on a CPU, 8192 on a GPU
+  std::int64_t max_requests = 0;      // running at once; 0: 256 on a CPU, 1024 on a GPU
   std::uint64_t seed = 0;
   std::string load_format = "auto";  // auto, dummy (random weights of the config's shape)
 };
@@ -50,6 +50,8 @@ struct ModelInfo {
   std::int64_t context_length = 0;  // what this engine accepts
   std::vector<TokenId> eos_token_ids{};
   std::string weights{}, dtype{}, kv_dtype{}, kv_cache{};
+  std::string device{};  // "cpu", or the GPU's name
+  std::int64_t max_batch_tokens = 0, max_requests = 0;
   std::int64_t kv_tokens = 0;     // capacity of the cache
   std::int64_t weight_bytes = 0;  // read by one decoding step, as stored for arithmetic
   std::vector<MemoryItem> memory{};

@@ -192,6 +192,9 @@ class EngineBuilder {
                    .weights = impl_->options.weights,
                    .dtype = impl_->options.dtype,
                    .kv_cache = impl_->options.kv_cache,
+                   .device = impl_->device_->is_cuda() ? impl_->device_->gpu()->name() : "cpu",
+                   .max_batch_tokens = impl_->options.max_batch_tokens,
+                   .max_requests = impl_->options.max_requests,
                    .weight_bytes = impl_->device_->is_cuda() ? GpuWeights::bytes(*m.params)
                                                              : m.params->matrix_bytes()};
   }
