@@ -1,0 +1,264 @@
+// Linear layers of a decode step: the streaming product and cuBLASLt, each product alone (weights
+// in rotation, so that they are never in a cache) and all of a model's in order, in CUDA graphs
+// with programmatic dependent launch. bench_cuda_gemm [lt | stream | steps] [8b | 1b] [copies in
+// flight]
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bench/cuda/graph_timer.h"
+#include "ops/cuda/gemm_lt.h"
+#include "quant/device_matrix.h"
+#include "spate/kernels/cuda/gemm_stream.cuh"
+
+namespace spate::bench {
+namespace {
+
+using cuda::StreamFormat;
+using cuda::StreamGemmParams;
+using cuda::StreamOutput;
+
+struct ModelShape {
+  const char* name;
+  std::int64_t hidden, qkv, ffn, vocab;
+  int layers;
+};
+constexpr ModelShape kShapes[] = {{"8B", 4096, 6144, 14336, 128256, 32},
+                                  {"1B", 2048, 3072, 8192, 128256, 16}};
+constexpr int kProducts = 5;  // qkv, o, gate+up, down, head
+constexpr const char* kNames[kProducts] = {"qkv", "o", "gate+up", "down", "head"};
+constexpr std::int64_t kMaxRows = 128;
+
+template <class T>
+T* allocate(std::int64_t count) {
+  void* p = nullptr;
+  require(cudaMalloc(&p, static_cast<std::size_t>(count) * sizeof(T)));
+  require(cudaMemset(p, 0, static_cast<std::size_t>(count) * sizeof(T)));
+  return static_cast<T*>(p);
+}
+
+template <class T>
+T expect(Result<T> r) {
+  if (!r) {
+    std::printf("%s\n", r.error().message.c_str());
+    std::exit(1);
+  }
+  return std::move(r).value();
+}
+void expect(const Result<void>& r) {
+  if (!r) {
+    std::printf("%s\n", r.error().message.c_str());
+    std::exit(1);
+  }
+}
+
+StreamFormat stream_format(DeviceFormat f) {
+  if (f == DeviceFormat::kFp8) return StreamFormat::kFp8;
+  if (f == DeviceFormat::kQ8) return StreamFormat::kQ8;
+  return f == DeviceFormat::kQ4 ? StreamFormat::kQ4 : StreamFormat::kBF16;
+}
+
+class Model {
+ public:
+  Model(const ModelShape& shape, DeviceFormat format) : s(shape), format_(format) {
+    for (int layer = 0; layer < s.layers; ++layer) {
+      add(s.qkv, s.hidden);
+      add(s.hidden, s.hidden);
+      add(2 * s.ffn, s.hidden);
+      add(s.hidden, s.ffn);
+    }
+    add(s.vocab, s.hidden);
+    x = allocate<float>(kMaxRows * s.hidden);
+    norm = allocate<float>(s.hidden);
+    qkv = allocate<__nv_bfloat16>(kMaxRows * s.qkv);
+    h = allocate<__nv_bfloat16>(kMaxRows * s.ffn * 2);
+    logits = allocate<float>(kMaxRows * s.vocab);
+    wide = allocate<__nv_bfloat16>(kMaxRows * s.ffn);
+    noise(x, kMaxRows, s.hidden, DeviceFormat::kF32);
+    noise(norm, 1, s.hidden, DeviceFormat::kF32);
+    noise(wide, kMaxRows, s.ffn, DeviceFormat::kBF16);
+    require(cudaDeviceSynchronize());
+  }
+  // Product `kind` of layer `layer`.
+  const DeviceMatrix& matrix(int kind, int layer) const {
+    return matrices[kind == 4 ? matrices.size() - 1 : static_cast<std::size_t>(layer * 4 + kind)];
+  }
+  int layers(int kind) const { return kind == 4 ? 1 : s.layers; }
+  double bytes(int kind) const {
+    const DeviceMatrix& m = matrix(kind, 0);
+    return static_cast<double>(weight_bytes(m.format, m.n, m.k));
+  }
+
+  cudaError_t launch(int kind, int layer, int rows, int copies, cudaStream_t stream) const {
+    const DeviceMatrix& m = matrix(kind, layer);
+    StreamGemmParams p;
+    p.weights = m.weights;
+    p.weight_scales = m.scales;
+    p.n = m.n;
+    p.k = m.k;
+    p.rows = rows;
+    p.copies_in_flight = copies;
+    if (kind == 0 || kind == 2 || kind == 4) {
+      p.x = x;
+      p.x_stride = s.hidden;
+      p.norm_weight = norm;
+      p.norm_eps = 1e-5F;
+    } else {
+      p.x = kind == 1 ? qkv : h;
+      p.x_stride = kind == 1 ? s.qkv : s.ffn;
+    }
+    constexpr StreamOutput kOutputs[] = {StreamOutput::kBF16, StreamOutput::kAddF32,
+                                         StreamOutput::kGated, StreamOutput::kAddF32,
+                                         StreamOutput::kF32};
+    p.output = kOutputs[kind];
+    void* const outs[] = {qkv, x, h, x, logits};
+    const std::int64_t strides[] = {s.qkv, s.hidden, s.ffn, s.hidden, s.vocab};
+    p.out = outs[kind];
+    p.out_stride = strides[kind];
+    switch (stream_format(format_)) {
+#ifdef SPATE_BENCH_QUANT
+      case StreamFormat::kFp8:
+        return cuda::launch_stream_gemm<StreamFormat::kFp8>(p, 132, stream);
+      case StreamFormat::kQ8:
+        return cuda::launch_stream_gemm<StreamFormat::kQ8>(p, 132, stream);
+      case StreamFormat::kQ4:
+        return cuda::launch_stream_gemm<StreamFormat::kQ4>(p, 132, stream);
+#endif
+      default:
+        return cuda::launch_stream_gemm<StreamFormat::kBF16>(p, 132, stream);
+    }
+  }
+  ops::cuda::LtProblem problem(int kind, int layer, int rows) const {
+    const DeviceMatrix& m = matrix(kind, layer);
+    ops::cuda::LtProblem p;
+    p.m = rows;
+    p.n = m.n;
+    p.k = m.k;
+    p.a = wide;
+    p.w = m.weights;
+    void* const outs[] = {qkv, x, h, x, logits};
+    p.d = outs[kind];
+    p.out = kind == 0 || kind == 2 ? DType::kBF16 : DType::kF32;
+    p.accumulate = kind == 1 || kind == 3;
+    return p;
+  }
+
+  ModelShape s;
+  std::vector<DeviceMatrix> matrices;
+  float *x, *norm, *logits;
+  __nv_bfloat16 *qkv, *h, *wide;
+
+ private:
+  void add(std::int64_t n, std::int64_t k) {
+    DeviceMatrix m{.format = format_, .n = n, .k = k};
+    m.weights = allocate<std::byte>(weight_bytes(format_, n, k));
+    if (format_ == DeviceFormat::kFp8) m.scales = allocate<float>(n);
+    expect(fill_random(m, {.seed = matrices.size(), .deviation = 0.5F / std::sqrt(float(k))},
+                       nullptr));
+    matrices.push_back(m);
+  }
+  static void noise(void* p, std::int64_t n, std::int64_t k, DeviceFormat f) {
+    expect(fill_random({.format = f, .n = n, .k = k, .weights = static_cast<std::byte*>(p)},
+                       {.seed = 99, .deviation = 1.F}, nullptr));
+  }
+  DeviceFormat format_;
+};
+
+// Microseconds of one product, alone in a graph over all layers' weights.
+void time_products(const Model& m, int copies) {
+  for (int kind = 0; kind < kProducts; ++kind) {
+    std::printf("%s %-8s", m.s.name, kNames[kind]);
+    for (const int rows : {1, 4, 8, 16}) {
+      GraphTimer timer(std::max(4, m.layers(kind)));
+      timer.add("", [&](int i, cudaStream_t stream) {
+        return m.launch(kind, i % m.layers(kind), rows, copies, stream);
+      });
+      timer.run(
+          [&](const std::string&, double us) {
+            std::printf("  M=%-2d %7.2f us %.2f TB/s", rows, us, m.bytes(kind) / us * 1e-6);
+          },
+          4);
+    }
+    std::printf("\n");
+    std::fflush(stdout);
+  }
+}
+
+void time_steps(const Model& m, int copies) {
+  double bytes = 0;
+  for (int kind = 0; kind < kProducts; ++kind) bytes += m.bytes(kind) * m.layers(kind);
+  std::printf("%s step, %d copies:", m.s.name, copies);
+  for (const int rows : {1, 2, 4, 8, 9, 16}) {
+    GraphTimer timer(1);
+    timer.add("", [&](int, cudaStream_t stream) {
+      for (int layer = 0; layer < m.s.layers; ++layer) {
+        for (int kind = 0; kind < 4; ++kind) {
+          if (const auto e = m.launch(kind, layer, rows, copies, stream); e != cudaSuccess)
+            return e;
+        }
+      }
+      return m.launch(4, 0, rows, copies, stream);
+    });
+    timer.run([&](const std::string&, double us) {
+      std::printf("  M=%d %.0f us (%.2f)", rows, us, bytes / us * 1e-6);
+    });
+  }
+  std::printf("\n");
+  std::fflush(stdout);
+}
+
+void time_lt(const Model& m) {
+  const auto lt = expect(ops::cuda::GemmLt::create({}));
+  const ops::cuda::LtScratch scratch{allocate<std::byte>(ops::cuda::kLtWorkspaceBytes),
+                                     ops::cuda::kLtWorkspaceBytes, nullptr};
+  for (const int rows : {1, 16, 32, 64, 128}) {
+    double sum = 0;
+    std::printf("%s cuBLASLt M=%-3d", m.s.name, rows);
+    for (int kind = 0; kind < kProducts; ++kind) {
+      expect(lt->tune(m.problem(kind, 0, rows), scratch));
+      GraphTimer timer(std::max(4, m.layers(kind)));
+      timer.add("", [&](int i, cudaStream_t stream) {
+        auto on_stream = scratch;
+        on_stream.stream = stream;
+        expect(lt->run(m.problem(kind, i % m.layers(kind), rows), on_stream));
+        return cudaSuccess;
+      });
+      timer.run(
+          [&](const std::string&, double us) {
+            std::printf("  %s %.2f (%.2f)", kNames[kind], us, m.bytes(kind) / us * 1e-6);
+            sum += us * m.layers(kind);
+          },
+          3);
+    }
+    std::printf("  sum %.0f us\n", sum);
+    std::fflush(stdout);
+  }
+}
+
+DeviceFormat format_named(const char* name) {
+  for (const auto f : {DeviceFormat::kFp8, DeviceFormat::kQ8, DeviceFormat::kQ4}) {
+    if (name_of(f) == name) return f;
+  }
+  return DeviceFormat::kBF16;
+}
+
+int run(int argc, char** argv) {
+  const std::string what = argc > 1 ? argv[1] : "steps", model = argc > 2 ? argv[2] : "8b";
+  const int copies = argc > 3 ? std::atoi(argv[3]) : 3;
+  const Model m(kShapes[model == "1b" ? 1 : 0], format_named(argc > 4 ? argv[4] : "bf16"));
+  if (what == "lt") time_lt(m);
+  if (what == "stream") time_products(m, copies);
+  if (what == "steps") {
+    for (const int c : {2, 3, 4, 5}) time_steps(m, c);
+  }
+  if (what == "step") time_steps(m, copies);
+  require(cudaDeviceSynchronize());
+  return 0;
+}
+
+}  // namespace
+}  // namespace spate::bench
+
+int main(int argc, char** argv) { return spate::bench::run(argc, argv); }

@@ -1,0 +1,146 @@
+// Product of 1 to 16 rows with a weight matrix, for Hopper (sm_90a): y = x W^T with what surrounds
+// it fused (RMSNorm of x; bias, residual or gate of y). Public: StreamGemmParams, StreamFormat,
+// supports_stream_gemm, launch_stream_gemm. The kernel owns nothing.
+//
+// It is a stream of weights: 2 rows operations a byte (bf16) at 4.6 TB/s, so nothing but the stream
+// matters. One block an SM; a producer thread fills a ring of stages before the kernel's
+// predecessor has ended, because weights do not depend on it; eight warps hold the activations in
+// registers and run the stages past them; three warps finish the tiles. Rows of x are rows of the
+// matrix instruction's A operand: their bits depend neither on each other nor on their number.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+
+#include "spate/kernels/cuda/gemm_stream_consumer.cuh"
+#include "spate/kernels/cuda/gemm_stream_epilogue.cuh"
+#include "spate/kernels/cuda/gemm_stream_params.cuh"
+#include "spate/kernels/cuda/gemm_stream_weights.cuh"
+#include "spate/kernels/cuda/tensor_map.cuh"
+
+namespace spate::cuda {
+
+template <class C>
+__device__ __forceinline__ void stream_produce(const StreamArguments& a,
+                                               const StreamShared<C>& shared) {
+  const StreamWork<C> work(a);
+  int issued = 0;
+  for (int first = 0; first < work.tiles; first += work.group) {
+    const int end = min(first + work.group, work.tiles);
+    for (int slice = 0; slice < work.slices; ++slice) {
+      const int stages = StreamWork<C>::stages(a, slice);
+      for (int s = 0; s < (end - first) * stages; ++s, ++issued) {
+        const int slot = issued % C::kStages, oldest = issued - a.p.copies_in_flight;
+        mbar_wait(shared.empty + 8 * slot, (issued / C::kStages & 1) ^ 1);
+        // More copies in flight than the memory needs only delay each other and everyone else's.
+        if (oldest >= 0) {
+          mbar_wait(shared.full + 8 * (oldest % C::kStages), oldest / C::kStages & 1);
+        }
+        stream_copy_stage<C>(a, shared.ring + slot * C::kStageBytes, shared.full + 8 * slot,
+                             StreamWork<C>::tile(first + s / stages),
+                             slice * C::kSlice + s % stages * C::kStageK);
+      }
+    }
+  }
+}
+
+template <class C>
+__global__ __launch_bounds__(C::kThreads, C::kBlocksPerSm) void stream_gemm_kernel(
+    const __grid_constant__ StreamArguments args) {
+  extern __shared__ __align__(1024) std::uint8_t smem[];
+  const StreamShared<C> shared(smem);
+  const int warp = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 32, 0);
+  if (threadIdx.x == 0) shared.init();
+  __syncthreads();
+  grid_launch_dependents();
+  if (warp <= C::kEpilogues) {
+    registers_decrease<C::kOtherRegisters>();
+    if (warp == 0) {
+      if (threadIdx.x == 0) stream_produce<C>(args, shared);
+    } else {
+      StreamEpilogue<C>(args, shared, warp - 1).run();
+    }
+  } else {
+    registers_increase<C::kConsumerRegisters>();
+    StreamConsumer<C>(args, shared).run();
+  }
+}
+
+// Whether launch_stream_gemm takes a matrix of this shape (`gated`: with output kGated).
+inline bool supports_stream_gemm(std::int64_t n, std::int64_t k, bool gated) {
+  return k >= 64 && k <= 32768 && k % 64 == 0 && n > 0 && n % (gated ? 16 : 8) == 0;
+}
+
+// The weights as [chunks of k][rows][128 bytes], so that one copy brings rows x chunks.
+template <class C>
+cudaError_t stream_weights_map(CUtensorMap* map, const StreamGemmParams& p) {
+  TensorView view;
+  const std::int64_t chunk = 128 * 8 / C::kBits;
+  view.data = p.weights;
+  // Bytes as pairs: the encoder knows 16-bit types.
+  const std::int64_t pairs = C::kBits / 8;
+  view.size[0] = 64;
+  view.size[1] = p.n;
+  view.size[2] = (p.k + chunk - 1) / chunk;
+  view.stride[0] = p.k * pairs / 2;
+  view.stride[1] = 64;
+  view.stride[2] = p.n * p.k * pairs / 2;
+  view.box[0] = 64;
+  view.box[1] = 8;
+  view.box[2] = static_cast<int>(C::kStageK / chunk);
+  return encode_tensor_map<__nv_bfloat16>(map, view);
+}
+
+template <class C>
+cudaError_t launch_stream_kernel(const StreamGemmParams& p, int sm_count, cudaStream_t stream) {
+  StreamArguments args{p, {}, static_cast<int>(p.n / (8 * C::kOctets))};
+  if constexpr (!C::kPacked) {
+    if (const cudaError_t error = stream_weights_map<C>(&args.map, p); error != cudaSuccess) {
+      return error;
+    }
+  }
+  auto* kernel = &stream_gemm_kernel<C>;
+  if (const cudaError_t error = cudaFuncSetAttribute(
+          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, C::kSharedBytes);
+      error != cudaSuccess) {
+    return error;
+  }
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t launch{};
+  launch.gridDim = dim3(static_cast<unsigned>(std::min(args.tiles, sm_count)));
+  launch.blockDim = dim3(C::kThreads);
+  launch.dynamicSmemBytes = C::kSharedBytes;
+  launch.stream = stream;
+  launch.attrs = &attribute;
+  launch.numAttrs = p.dependent_launch ? 1 : 0;
+  return cudaLaunchKernelEx(&launch, kernel, args);
+}
+
+// Tiles of 16 rows, or of 8 where that deals the matrix out to the SMs more evenly.
+inline int stream_octets(const StreamGemmParams& p, int sm_count) {
+  if (p.output == StreamOutput::kGated) return 2;
+  if (p.n % 16 != 0) return 1;
+  const std::int64_t rows16 = (p.n / 16 + sm_count - 1) / sm_count * 16;
+  const std::int64_t rows8 = (p.n / 8 + sm_count - 1) / sm_count * 8;
+  return rows8 * 100 < rows16 * 95 ? 1 : 2;
+}
+
+// Launches on `stream`; captures into graphs. The choice of tiles depends on n alone.
+template <StreamFormat kFormat>
+cudaError_t launch_stream_gemm(const StreamGemmParams& p, int sm_count, cudaStream_t stream) {
+  const bool gated = p.output == StreamOutput::kGated;
+  if (!supports_stream_gemm(p.n, p.k, gated) || p.rows < 0 || p.rows > kStreamMaxRows ||
+      p.out_stride % 4 != 0) {
+    return cudaErrorInvalidValue;
+  }
+  if (p.rows == 0) return cudaSuccess;
+  if (stream_octets(p, sm_count) == 2) {
+    return p.rows > 8 ? launch_stream_kernel<StreamKernel<kFormat, 2, true>>(p, sm_count, stream)
+                      : launch_stream_kernel<StreamKernel<kFormat, 2, false>>(p, sm_count, stream);
+  }
+  return p.rows > 8 ? launch_stream_kernel<StreamKernel<kFormat, 1, true>>(p, sm_count, stream)
+                    : launch_stream_kernel<StreamKernel<kFormat, 1, false>>(p, sm_count, stream);
+}
+
+}  // namespace spate::cuda
