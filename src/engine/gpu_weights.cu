@@ -23,6 +23,8 @@ DeviceFormat device_format(WeightFormat f) {
       return DeviceFormat::kQ8;
     case WeightFormat::kQ4:
       return DeviceFormat::kQ4;
+    case WeightFormat::kFp8:
+      return DeviceFormat::kFp8;
     default:
       return DeviceFormat::kBF16;
   }

@@ -77,8 +77,11 @@ Result<LoadOptions> load_options_from(const EngineOptions& options) {
     load.params.quantize = WeightFormat::kQ8;
   } else if (options.weights == "q4") {
     load.params.quantize = WeightFormat::kQ4;
+  } else if (options.weights == "fp8" && options.device != "cpu") {
+    load.params.quantize = WeightFormat::kFp8;
   } else if (options.weights != "auto") {
-    return unknown_word("weights", options.weights, "auto, q8, q4");
+    return unknown_word("weights", options.weights,
+                        options.device == "cpu" ? "auto, q8, q4" : "auto, fp8, q8, q4");
   }
   if (options.load_format != "auto" && options.load_format != "dummy") {
     return unknown_word("load-format", options.load_format, "auto, dummy");

@@ -11,6 +11,7 @@ WeightFormat ParamStore::format_of(DType stored, Use use) const {
   if (device_.is_cuda() && !options_.quantize) {
     return options_.compute == ComputeDType::kF32 ? WeightFormat::kF32 : WeightFormat::kBF16;
   }
+  if (options_.quantize == WeightFormat::kFp8) return WeightFormat::kFp8;
   if (options_.quantize) return use == Use::kHead ? WeightFormat::kQ8 : *options_.quantize;
   if (stored == DType::kF32) return WeightFormat::kF32;
   if (stored == DType::kF16) return WeightFormat::kF16;

@@ -16,12 +16,15 @@ std::string_view name_of(WeightFormat f) {
       return "bf16";
     case WeightFormat::kQ8:
       return "q8";
+    case WeightFormat::kFp8:
+      return "fp8";
     default:
       return "q4";
   }
 }
 
 double bits_per_weight(WeightFormat f) {
+  if (f == WeightFormat::kFp8) return 8.0;
   using kernels::cpu::kColumns;
   using kernels::cpu::kStep;
   const auto bytes = kernels::cpu::step_bytes(static_cast<kernels::cpu::PanelFormat>(f));

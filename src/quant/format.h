@@ -18,6 +18,7 @@ enum class WeightFormat : std::uint8_t {
   kBF16,      // bf16 weights, bf16 rows, f32 accumulation
   kQ8,        // groups of 32: int8 and an f16 scale; rows int8 per 32
   kQ4,        // groups of 32: int4 and an f16 scale; rows int8 per 32
+  kFp8,       // e4m3 and an f32 scale per output; on a GPU only
 };
 
 /// What the rows that a matrix multiplies look like.
@@ -36,7 +37,7 @@ constexpr RowFormat row_format_of(WeightFormat f) {
 }
 
 std::string_view name_of(WeightFormat f);
-/// Average bits of a stored weight, scales included: 32, 16, 16, 16, 8.5, 4.5.
+/// Average bits of a stored weight, scales included: 32, 16, 16, 16, 8.5, 4.5, 8.
 double bits_per_weight(WeightFormat f);
 
 }  // namespace spate

@@ -6,6 +6,7 @@
 #include "device/gpu.h"
 #include "ops/cuda/device_batch.h"
 #include "ops/cuda/gemm_lt.h"
+#include "ops/cuda/linear_stream.h"
 #include "ops/cuda/operators.h"
 #include "quant/device_matrix.h"
 #include "spate/kernels/cuda/activation.cuh"
@@ -73,8 +74,9 @@ DType input_of(const DeviceMatrix& w) {
   return w.format == DeviceFormat::kF32 ? DType::kF32 : DType::kBF16;
 }
 
-/// The rows as the matrix takes them: normalized, narrowed.
-Tensor input_rows(Device& device, Arena& arena, const Rows& x, DType type) {
+/// The rows as the matrix takes them: normalized, narrowed; e4m3 with a scale a row.
+Tensor input_rows(Device& device, Arena& arena, const Rows& x, DType type,
+                  float* scales = nullptr) {
   if (!x.norm && x.values.dtype() == type) return x.values;
   const Tensor out = arena.allocate(type, {x.count(), x.values.dim(1)});
   k::NormalizeParams p{};
@@ -90,6 +92,7 @@ Tensor input_rows(Device& device, Arena& arena, const Rows& x, DType type) {
   p.out = out.data();
   p.out_type = row_type(type);
   p.out_stride = out.stride(0);
+  p.scales = scales;
   p.rows = x.count();
   p.k = static_cast<int>(out.dim(1));
   p.dependent_launch = device.gpu()->dependent_launch();
@@ -119,6 +122,29 @@ void multiply_widened(Device& device, Arena& arena, LtProblem problem, const Dev
   arena.reset(mark);
 }
 
+/// The rows as the streaming product takes them.
+Rows stream_rows(Device& device, Arena& arena, const Rows& x) {
+  const bool fused = x.norm && x.norm->kind == NormParams::Kind::kRms &&
+                     x.norm->weight != nullptr && x.norm->bias == nullptr &&
+                     x.values.dtype() == DType::kF32;
+  if (fused) return x;
+  return {.values = input_rows(device, arena, x, DType::kBF16)};
+}
+
+/// E4m3 rows and weights, each with its scales.
+void multiply_fp8(Device& device, Arena& arena, LtProblem problem, const Rows& x,
+                  const DeviceMatrix& w) {
+  const Tensor scales = arena.allocate(DType::kF32, {x.count()});
+  const Tensor a = input_rows(device, arena, x, DType::kF8E4M3, scales.as<float>());
+  problem.in = DType::kF8E4M3;
+  problem.a = a.data();
+  problem.a_stride = a.stride(0);
+  problem.w = w.weights;
+  problem.a_scales = scales.as<float>();
+  problem.w_scales = w.scales;
+  LinearState::of(device).run(device, problem);
+}
+
 /// out (+)= x W^T + bias.
 void multiply(Device& device, Arena& arena, Tensor out, const Rows& x, const Matrix& matrix,
               bool accumulate) {
@@ -126,24 +152,34 @@ void multiply(Device& device, Arena& arena, Tensor out, const Rows& x, const Mat
   SPATE_CHECK_OP(out.dim(1), ==, w.n);
   SPATE_CHECK_OP(x.values.dim(1), ==, w.k);
   const std::int64_t mark = arena.mark();
+  const StreamResult result = accumulate ? StreamResult::kAdd : StreamResult::kWrite;
+  if (streams(*device.gpu(), w, x.count(), result)) {
+    stream_product(*device.gpu(), out, stream_rows(device, arena, x), w, result);
+    arena.reset(mark);
+    return;
+  }
   const DType type = input_of(w);
-  const Tensor a = input_rows(device, arena, x, type);
-  const LtProblem problem{.m = x.count(),
-                          .n = w.n,
-                          .k = w.k,
-                          .in = type,
-                          .out = out.dtype(),
-                          .a = a.data(),
-                          .a_stride = a.stride(0),
-                          .w = w.weights,
-                          .d = out.data(),
-                          .d_stride = out.stride(0),
-                          .bias = w.bias,
-                          .accumulate = accumulate};
-  if (is_quantized(w.format)) {
-    multiply_widened(device, arena, problem, w);
+  LtProblem problem{.m = x.count(),
+                    .n = w.n,
+                    .k = w.k,
+                    .in = type,
+                    .out = out.dtype(),
+                    .w = w.weights,
+                    .d = out.data(),
+                    .d_stride = out.stride(0),
+                    .bias = w.bias,
+                    .accumulate = accumulate};
+  if (w.format == DeviceFormat::kFp8) {
+    multiply_fp8(device, arena, problem, x, w);
   } else {
-    LinearState::of(device).run(device, problem);
+    const Tensor a = input_rows(device, arena, x, type);
+    problem.a = a.data();
+    problem.a_stride = a.stride(0);
+    if (is_quantized(w.format)) {
+      multiply_widened(device, arena, problem, w);
+    } else {
+      LinearState::of(device).run(device, problem);
+    }
   }
   arena.reset(mark);
 }
@@ -165,6 +201,12 @@ Rows activated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix&
   const DType type = input_of(m);
   const Tensor out = arena.allocate(type, {x.count(), n});
   const std::int64_t mark = arena.mark();
+  if (gated && streams(*device.gpu(), m, x.count(), StreamResult::kGated)) {
+    stream_product(*device.gpu(), out, stream_rows(device, arena, x), m, StreamResult::kGated,
+                   activation);
+    arena.reset(mark);
+    return {.values = out};
+  }
   const Tensor sums = arena.allocate(type, {x.count(), m.n});
   multiply(device, arena, sums, x, w, false);
   k::ActivationParams p{};

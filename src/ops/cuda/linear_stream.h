@@ -1,0 +1,21 @@
+// Products of 1 to 16 rows, as long as reading the weights once. What surrounds them is fused:
+// RMSNorm of the input; bias, residual or gate of the output.
+#pragma once
+
+#include "device/gpu.h"
+#include "ops/linear.h"
+#include "quant/device_matrix.h"
+
+namespace spate::ops::cuda {
+
+enum class StreamResult : std::uint8_t { kWrite, kAdd, kGated };
+
+/// Whether such a product is to be streamed: few rows, weights and extents that the kernel knows.
+bool streams(const Gpu& gpu, const DeviceMatrix& w, std::int64_t rows, StreamResult result);
+
+/// out: kWrite f32 or bf16 [rows, n]; kAdd f32 [rows, n]; kGated bf16 [rows, n / 2].
+/// x: bf16 rows, or f32 rows with an RMSNorm to be applied. Throws DeviceError.
+void stream_product(Gpu& gpu, Tensor out, const Rows& x, const DeviceMatrix& w, StreamResult result,
+                    Activation activation = Activation::kSilu);
+
+}  // namespace spate::ops::cuda
