@@ -87,8 +87,10 @@ inline void expect_row(const RowCheck& row, const std::vector<double>& want,
   double peak = 0;
   for (const double x : want) peak = std::max(peak, std::abs(x));
   const bool scaled = row.type == RowType::kE4M3;
-  // Subnormals of e4m3 are multiples of 2^-9.
-  const double least = scaled ? static_cast<double>(row.scale) * 0x1p-10 : 0x1p-126;
+  // Subnormals of e4m3 are multiples of 2^-9, those of f16 of 2^-24.
+  const double least = scaled                      ? static_cast<double>(row.scale) * 0x1p-10
+                       : row.type == RowType::kF16 ? 0x1p-25
+                                                   : 0x1p-126;
   double largest_error = 0;
   for (const double e : error) largest_error = std::max(largest_error, e);
   if (scaled) {

@@ -1,7 +1,8 @@
 // Activation functions on rows, gated (act(gate) * up) or plain, and conversion to what the next
 // linear map consumes: bf16, f32, or e4m3 with one scale a row. Memory-bound.
 #pragma once
-#include "spate/kernels/cuda/held_row.cuh"
+#include "spate/kernels/cuda/cluster.cuh"
+#include "spate/kernels/cuda/row_values.cuh"
 
 namespace spate::cuda {
 
@@ -21,9 +22,11 @@ struct ActivationParams {
   float* scales = nullptr;      // kE4M3: [rows], out * scale is the value
 
   std::int64_t rows = 0;
-  int n = 0;  // kE4M3: up to kLongestHeldRow
+  int n = 0;  // kE4M3: up to kLongestQuantizedRow
   bool dependent_launch = false;
 };
+
+inline constexpr int kLongestQuantizedRow = 57344;  // 224 KB of shared memory
 
 // x / (1 + e^-y). The error of e^-y is 2^-23 (1 + |y|), small wherever the result is not.
 __device__ __forceinline__ float times_sigmoid(float x, float y) {
@@ -45,29 +48,59 @@ __device__ __forceinline__ float activated(RowActivation activation, float x) {
   }
 }
 
-template <bool kVector, class T>
-__device__ __forceinline__ void load_biased(const ActivationParams& p, const T* row, int column,
-                                            int end, float (&v)[kChunk]) {
-  load_chunk<kVector>(row, column, end, v);
-  if (p.bias == nullptr) return;
-  float bias[kChunk];
-  load_chunk<kVector>(p.bias, column, end, bias);
+// Eight gates and ups as they were read: several of them are under way before the first is used.
+template <class T, bool kVector>
+struct GateUp {
+  float gate[kChunk], up[kChunk];
+  __device__ __forceinline__ void load(const ActivationParams& p, const T* row, int at) {
+    load_chunk<false>(row, at, p.n, gate);
+    if (p.gated) load_chunk<false>(row + p.n, at, p.n, up);
+  }
+  __device__ __forceinline__ void widen_to(float (&g)[kChunk], float (&u)[kChunk]) const {
 #pragma unroll
-  for (int e = 0; e < kChunk; e++) v[e] += bias[e];
+    for (int e = 0; e < kChunk; e++) g[e] = gate[e], u[e] = up[e];
+  }
+};
+template <class T>
+struct GateUp<T, true> {
+  static constexpr int kWords = static_cast<int>(sizeof(T)) / 2;
+  uint4 gate[kWords], up[kWords];
+  __device__ __forceinline__ void load(const ActivationParams& p, const T* row, int at) {
+#pragma unroll
+    for (int i = 0; i < kWords; i++) gate[i] = reinterpret_cast<const uint4*>(row + at)[i];
+    if (!p.gated) return;
+#pragma unroll
+    for (int i = 0; i < kWords; i++) up[i] = reinterpret_cast<const uint4*>(row + p.n + at)[i];
+  }
+  __device__ __forceinline__ void widen_to(float (&g)[kChunk], float (&u)[kChunk]) const {
+    load_vector(reinterpret_cast<const T*>(gate), g);
+    load_vector(reinterpret_cast<const T*>(up), u);
+  }
+};
+
+template <bool kVector>
+__device__ __forceinline__ void add_bias(const float* bias, int at, int n, float (&v)[kChunk]) {
+  if (bias == nullptr) return;
+  float b[kChunk];
+  load_chunk<kVector>(bias, at, n, b);
+#pragma unroll
+  for (int e = 0; e < kChunk; e++) v[e] += b[e];
 }
 
-// Values at .. at + 7 of the result.
+// Values at .. at + 7 of the result; zeros beyond its end.
 template <class T, bool kVector>
-__device__ __forceinline__ void activate_chunk(const ActivationParams& p, const T* row, int at,
+__device__ __forceinline__ void activate_chunk(const ActivationParams& p,
+                                               const GateUp<T, kVector>& from, int at,
                                                float (&v)[kChunk]) {
   float up[kChunk];
-  load_biased<kVector>(p, row, at, p.n, v);
-  if (p.gated) load_biased<kVector>(p, row, p.n + at, 2 * p.n, up);
+  from.widen_to(v, up);
+  add_bias<kVector>(p.bias, at, p.n, v);
+  if (p.gated) add_bias<kVector>(p.bias == nullptr ? nullptr : p.bias + p.n, at, p.n, up);
 #pragma unroll
   for (int e = 0; e < kChunk; e++) {
-    if (at + e >= p.n) continue;  // stays zero
     v[e] = activated(p.activation, v[e]);
     if (p.gated) v[e] *= up[e];
+    if (!kVector && at + e >= p.n) v[e] = 0.f;
   }
 }
 
@@ -79,30 +112,91 @@ __global__ void __launch_bounds__(256)
   const std::int64_t r = blockIdx.x;
   const int at = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x) * kChunk;
   if (at >= p.n) return;
+  GateUp<T, kVector> from;
+  from.load(p, static_cast<const T*>(p.x) + r * p.x_stride, at);
   float v[kChunk];
-  activate_chunk<T, kVector>(p, static_cast<const T*>(p.x) + r * p.x_stride, at, v);
+  activate_chunk(p, from, at, v);
   auto* to = static_cast<std::uint8_t*>(p.out) + r * p.out_stride * row_type_bytes(p.out_type);
   store_chunk<kVector>(to, p.out_type, at, p.n, v);
 }
 
-// With a scale a row: one block a row.
-template <class T, bool kVector>
-__global__ void __launch_bounds__(1024)
-    activation_quantize_kernel(const __grid_constant__ ActivationParams p) {
-  __shared__ float shared[32];
-  grid_launch_dependents();
-  grid_dependency_wait();
-  const std::int64_t r = blockIdx.x;
-  const T* from = static_cast<const T*>(p.x) + r * p.x_stride;
-  HeldRow<4> row;
-  row.clear();
-#pragma unroll
-  for (int i = 0; i < 4; i++) {
-    const int at = HeldRow<4>::at(i);
-    if (at < p.n) activate_chunk<T, kVector>(p, from, at, row.v[i]);
+// The largest over the blocks of the cluster, for all threads. The caller has arrived at the
+// cluster's barrier once.
+__device__ __forceinline__ float cluster_peak(float peak, float* of_blocks /* [8] */) {
+  const std::uint32_t parts = cluster_blocks();
+  cluster_wait();
+  if (threadIdx.x < parts) {
+    store_cluster(smem_address(of_blocks + cluster_rank()), threadIdx.x, peak);
   }
-  auto* to = static_cast<std::uint8_t*>(p.out) + r * p.out_stride;
-  row.template store<kVector>(to, p.out_type, p.n, p.scales + r, shared);
+  cluster_arrive();
+  cluster_wait();
+  for (std::uint32_t i = 0; i < parts; i++) peak = fmaxf(peak, of_blocks[i]);
+  return peak;
+}
+
+// With a scale a row. A cluster of blocks makes a row, whose values wait for the scale in shared
+// memory: [2][chunks of the block], halves of chunks, free of bank conflicts.
+template <class T, bool kVector>
+__global__ void __launch_bounds__(512, kVector ? 2 : 1)
+    activation_quantize_kernel(const __grid_constant__ ActivationParams p) {
+  extern __shared__ float4 held[];
+  __shared__ float shared[32], of_blocks[8];
+  grid_launch_dependents();
+  cluster_arrive();
+  grid_dependency_wait();
+  const auto parts = static_cast<int>(cluster_blocks()), part = static_cast<int>(cluster_rank());
+  const std::int64_t row = blockIdx.x / static_cast<unsigned>(parts);
+  const int chunks = (p.n + kChunk - 1) / kChunk, each = (chunks + parts - 1) / parts;
+  const int first = part * each, count = min(each, chunks - first);
+  const T* from = static_cast<const T*>(p.x) + row * p.x_stride;
+  const int step = static_cast<int>(blockDim.x);
+  float v[kChunk], peak = 0;
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += 2 * step) {
+    GateUp<T, kVector> raw[2];
+    raw[0].load(p, from, (first + i) * kChunk);
+    if (i + step < count) raw[1].load(p, from, (first + i + step) * kChunk);
+#pragma unroll
+    for (int j = 0; j < 2; j++) {
+      const int at = i + j * step;
+      if (at >= count) break;
+      activate_chunk(p, raw[j], (first + at) * kChunk, v);
+      held[at] = make_float4(v[0], v[1], v[2], v[3]);
+      held[each + at] = make_float4(v[4], v[5], v[6], v[7]);
+#pragma unroll
+      for (int e = 0; e < kChunk; e++) peak = fmaxf(peak, fabsf(v[e]));
+    }
+  }
+  const RowScale scale = e4m3_scale(cluster_peak(block_reduce<Max>(peak, shared), of_blocks));
+  if (part == 0 && threadIdx.x == 0) p.scales[row] = scale.scale;
+  auto* to = static_cast<std::uint8_t*>(p.out) + row * p.out_stride;
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += step) {
+    const float4 a = held[i], b = held[each + i];
+    v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w;
+    v[4] = b.x, v[5] = b.y, v[6] = b.z, v[7] = b.w;
+#pragma unroll
+    for (int e = 0; e < kChunk; e++) v[e] *= scale.inverse;
+    store_chunk<kVector>(to, RowType::kE4M3, (first + i) * kChunk, p.n, v);
+  }
+}
+
+template <class T, bool kVector>
+cudaError_t launch_activation_quantize(const ActivationParams& p, cudaStream_t stream) {
+  if (p.n > kLongestQuantizedRow || p.scales == nullptr) return cudaErrorInvalidValue;
+  const auto kernel = activation_quantize_kernel<T, kVector>;
+  const std::int64_t chunks = (p.n + kChunk - 1) / kChunk;
+  const int cluster = p.rows <= 33 ? 8 : 1;
+  const std::int64_t each = (chunks + cluster - 1) / cluster;
+  const LaunchShape shape{.grid = dim3(static_cast<unsigned>(p.rows * cluster)),
+                          .threads = row_threads(each, 1, 512),
+                          .dependent = p.dependent_launch,
+                          .cluster = cluster,
+                          .shared_bytes = static_cast<int>(each) * kChunk * 4};
+  if (const cudaError_t error = cudaFuncSetAttribute(
+          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kLongestQuantizedRow * 4);
+      error != cudaSuccess) {
+    return error;
+  }
+  return launch_rows(kernel, p, shape, stream);
 }
 
 template <class T>
@@ -118,10 +212,8 @@ cudaError_t launch_activation_of(const ActivationParams& p, cudaStream_t stream)
     return vector ? launch_rows(activation_kernel<T, true>, p, shape, stream)
                   : launch_rows(activation_kernel<T, false>, p, shape, stream);
   }
-  if (p.n > kLongestHeldRow || p.scales == nullptr) return cudaErrorInvalidValue;
-  shape.threads = row_threads(chunks, chunks <= 2048 ? 2 : 4, 1024);
-  return vector ? launch_rows(activation_quantize_kernel<T, true>, p, shape, stream)
-                : launch_rows(activation_quantize_kernel<T, false>, p, shape, stream);
+  return vector ? launch_activation_quantize<T, true>(p, stream)
+                : launch_activation_quantize<T, false>(p, stream);
 }
 
 inline cudaError_t launch_activation(const ActivationParams& p, cudaStream_t stream) {

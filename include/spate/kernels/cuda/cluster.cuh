@@ -33,5 +33,9 @@ __device__ __forceinline__ void store_cluster(std::uint32_t address, std::uint32
   asm volatile("st.shared::cluster.u64 [%0], %1;" ::"r"(cluster_address(address, rank)), "l"(x)
                : "memory");
 }
+__device__ __forceinline__ void store_cluster(std::uint32_t address, std::uint32_t rank, float x) {
+  asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(cluster_address(address, rank)), "f"(x)
+               : "memory");
+}
 
 }  // namespace spate::cuda

@@ -5,7 +5,7 @@
 
 namespace spate::cuda {
 
-inline constexpr int kLongestHeldRow = 32768;  // 1024 threads, 4 chunks each
+inline constexpr int kLongestHeldRow = 24576;  // 768 threads, 4 chunks each
 
 // The chunks of a row that one thread holds: threadIdx.x, threadIdx.x + blockDim.x, ...
 template <int kChunks>

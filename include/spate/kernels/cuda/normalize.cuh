@@ -34,8 +34,19 @@ __device__ __forceinline__ void clear_after(float (&v)[kChunk], int n) {
   for (int e = 0; e < kChunk; e++) v[e] = e < n ? v[e] : 0.f;
 }
 
+// Parameters at .. at + 7; `absent` where there are none.
+template <bool kVector>
+__device__ __forceinline__ void load_parameters(const float* from, float absent, int at, int n,
+                                                float (&v)[kChunk]) {
+#pragma unroll
+  for (int e = 0; e < kChunk; e++) v[e] = absent;
+  if (from != nullptr && at < n) load_chunk<kVector>(from, at, n, v);
+}
+
+// `early_weight`: of a row with one chunk a thread.
 template <int kChunks, bool kVector>
 __device__ __forceinline__ void scale_and_shift(const NormalizeParams& p, float mean, float inverse,
+                                                const float (&early_weight)[kChunk],
                                                 HeldRow<kChunks>& row) {
 #pragma unroll
   for (int i = 0; i < kChunks; i++) {
@@ -44,11 +55,9 @@ __device__ __forceinline__ void scale_and_shift(const NormalizeParams& p, float 
 #pragma unroll
     for (int e = 0; e < kChunk; e++) row.v[i][e] = (row.v[i][e] - mean) * inverse;
     float parameters[kChunk];
-    if (p.weight != nullptr) {
-      load_chunk<kVector>(p.weight, at, p.k, parameters);
+    if (kChunks > 1) load_parameters<kVector>(p.weight, 1.f, at, p.k, parameters);
 #pragma unroll
-      for (int e = 0; e < kChunk; e++) row.v[i][e] *= parameters[e];
-    }
+    for (int e = 0; e < kChunk; e++) row.v[i][e] *= kChunks > 1 ? parameters[e] : early_weight[e];
     if (p.bias != nullptr) {
       load_chunk<kVector>(p.bias, at, p.k, parameters);
 #pragma unroll
@@ -66,10 +75,14 @@ __device__ __forceinline__ float held_sum(HeldRow<kChunks>& row, int n, float sh
 }
 
 template <class T, int kChunks, bool kVector>
-__global__ void __launch_bounds__(1024)
+__global__ void __launch_bounds__(kChunks == 4 ? 768 : 1024)
     normalize_kernel(const __grid_constant__ NormalizeParams p) {
   __shared__ float shared[32];
   grid_launch_dependents();
+  float early_weight[kChunk];  // comes while the kernel before still runs
+  if constexpr (kChunks == 1) {
+    load_parameters<kVector>(p.weight, 1.f, HeldRow<1>::at(0), p.k, early_weight);
+  }
   grid_dependency_wait();
   const std::int64_t r = blockIdx.x;
   const T* from = static_cast<const T*>(p.x) + r * p.x_stride;
@@ -83,7 +96,7 @@ __global__ void __launch_bounds__(1024)
       mean = block_reduce<Sum>(held_sum(row, p.k, 0.f, false), shared) / n;
     }
     const float squares = block_reduce<Sum>(held_sum(row, p.k, mean, true), shared);
-    scale_and_shift<kChunks, kVector>(p, mean, 1.f / sqrtf(squares / n + p.eps), row);
+    scale_and_shift<kChunks, kVector>(p, mean, rsqrtf(squares / n + p.eps), early_weight, row);
   }
   auto* to = static_cast<std::uint8_t*>(p.out) + r * p.out_stride * row_type_bytes(p.out_type);
   row.template store<kVector>(to, p.out_type, p.k, p.scales + r, shared);
@@ -101,7 +114,7 @@ cudaError_t launch_normalize_of(const NormalizeParams& p, cudaStream_t stream) {
     shape.threads = row_threads(chunks, 1, 1024);
     return launch_rows(normalize_kernel<T, 1, true>, p, shape, stream);
   }
-  shape.threads = row_threads(chunks, chunks <= 2048 ? 2 : 4, 1024);
+  shape.threads = row_threads(chunks, chunks <= 1536 ? 2 : 4, 768);
   if (vector) return launch_rows(normalize_kernel<T, 4, true>, p, shape, stream);
   return launch_rows(normalize_kernel<T, 4, false>, p, shape, stream);
 }

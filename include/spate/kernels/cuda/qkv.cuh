@@ -83,16 +83,38 @@ __device__ __forceinline__ CacheRow cache_row(const FinishQkvParams& p, std::int
   return {half, static_cast<std::uint32_t>(place.position % kStepBlockTokens), row_bytes};
 }
 
-// What stored values are divided by. A cache of another type (INT8) has its case here and in the
-// two places that store.
-__device__ __forceinline__ float cache_scale(const FinishQkvParams& p, const HeadPlace& place) {
+// What values are multiplied with before they are stored. A cache of another type (INT8) has its
+// case here and in the two places that store.
+__device__ __forceinline__ float cache_inverse_scale(const FinishQkvParams& p,
+                                                     const HeadPlace& place) {
   const float* scales = place.role == HeadRole::kKey ? p.k_scale : p.v_scale;
-  return p.cache_type == RowType::kE4M3 && scales != nullptr ? scales[place.head] : 1.f;
+  return p.cache_type == RowType::kE4M3 && scales != nullptr ? 1.f / scales[place.head] : 1.f;
 }
 
 // ---- heads of whole chunks: lane c of a group has values 8 c .. 8 c + 7
 
-__device__ __forceinline__ void normalize_head(const float* weight, float eps, int dim, int lanes,
+// The rotation of a lane's values, the same for all heads of a row.
+struct LaneRotation {
+  float cosine[kChunk], sine[kChunk];
+  bool rotates, upper;  // upper: the second half of its pairs
+};
+
+__device__ __forceinline__ LaneRotation load_rotation(const FinishQkvParams& p,
+                                                      std::int32_t position, int at) {
+  LaneRotation r;
+  r.upper = at >= p.rotary_dim / 2;
+  r.rotates = at < p.rotary_dim && position >= 0;
+#pragma unroll
+  for (int e = 0; e < kChunk; e++) r.cosine[e] = 1.f, r.sine[e] = 0.f;
+  if (!r.rotates) return r;
+  const float* table = p.rope + std::int64_t{position} * p.rotary_dim + at;
+  load_vector(r.upper ? table - p.rotary_dim / 2 : table, r.cosine);
+  load_vector(r.upper ? table : table + p.rotary_dim / 2, r.sine);
+  return r;
+}
+
+__device__ __forceinline__ void normalize_head(const FinishQkvParams& p, const HeadPlace& place,
+                                               const float (&weight)[kChunk], int lanes,
                                                float (&v)[kChunk]) {
   float squares = 0;
 #pragma unroll
@@ -100,34 +122,22 @@ __device__ __forceinline__ void normalize_head(const float* weight, float eps, i
   for (int step = lanes / 2; step > 0; step /= 2) {
     squares += __shfl_xor_sync(~0u, squares, step);
   }
-  if (weight == nullptr) return;
-  const float inverse = 1.f / sqrtf(squares / static_cast<float>(dim) + eps);
-  const int at = static_cast<int>(threadIdx.x) % lanes * kChunk;
-  if (at >= dim) return;
-  float w[kChunk];
-  load_vector(weight + at, w);
+  if (place.norm == nullptr) return;
+  const float inverse = rsqrtf(squares / static_cast<float>(p.head_dim) + p.norm_eps);
 #pragma unroll
-  for (int e = 0; e < kChunk; e++) v[e] = v[e] * inverse * w[e];
+  for (int e = 0; e < kChunk; e++) v[e] = v[e] * inverse * weight[e];
 }
 
-// All lanes of the warp take part; heads that are not rotated have `table` null.
-__device__ __forceinline__ void rotate_head(const float* table, int rotary, int lanes,
+// All lanes of the warp take part.
+__device__ __forceinline__ void rotate_head(const LaneRotation& r, bool rotated, int rotary,
                                             float (&v)[kChunk]) {
-  const int lane = static_cast<int>(threadIdx.x) % 32, chunk = lane % lanes,
-            half = rotary / 2 / kChunk;
-  const bool rotated = table != nullptr && chunk < 2 * half, upper = chunk >= half;
-  const int partner = !rotated ? lane : upper ? lane - half : lane + half;
-  float other[kChunk];
-#pragma unroll
-  for (int e = 0; e < kChunk; e++) other[e] = __shfl_sync(~0u, v[e], partner);
-  if (!rotated) return;
-  float cosine[kChunk], sine[kChunk];
-  const int pair = (upper ? chunk - half : chunk) * kChunk;
-  load_vector(table + pair, cosine);
-  load_vector(table + rotary / 2 + pair, sine);
+  const int lane = static_cast<int>(threadIdx.x) % 32, half = rotary / 2 / kChunk;
+  const int partner = !rotated ? lane : r.upper ? lane - half : lane + half;
 #pragma unroll
   for (int e = 0; e < kChunk; e++) {
-    v[e] = upper ? v[e] * cosine[e] + other[e] * sine[e] : v[e] * cosine[e] - other[e] * sine[e];
+    const float other = __shfl_sync(~0u, v[e], partner);
+    const float turned = r.upper ? other * r.sine[e] : -other * r.sine[e];
+    if (rotated) v[e] = v[e] * r.cosine[e] + turned;
   }
 }
 
@@ -141,54 +151,60 @@ __device__ __forceinline__ void store_query_chunk(const FinishQkvParams& p, std:
   store_chunk<true>(to, p.queries_type, at, p.head_dim, v);
 }
 
-__device__ __forceinline__ void append_chunk(const FinishQkvParams& p, std::int64_t row,
-                                             const HeadPlace& place, int at, float (&v)[kChunk]) {
+__device__ __forceinline__ void append_chunk(const FinishQkvParams& p, const HeadPlace& place,
+                                             const CacheRow& to, int at, float (&v)[kChunk]) {
   if (place.position < 0) return;
-  const CacheRow to = cache_row(p, row, place);
   if (p.cache_type == RowType::kBF16) {
     store_vector(to.at(at * 2), RowType::kBF16, v);
   } else if (p.cache_type == RowType::kF32) {
     *reinterpret_cast<float4*>(to.at(at * 4)) = make_float4(v[0], v[1], v[2], v[3]);
     *reinterpret_cast<float4*>(to.at(at * 4 + 16)) = make_float4(v[4], v[5], v[6], v[7]);
   } else {
-    const float scale = cache_scale(p, place);
+    const float inverse = cache_inverse_scale(p, place);
 #pragma unroll
-    for (int e = 0; e < kChunk; e++) v[e] = v[e] / scale;
+    for (int e = 0; e < kChunk; e++) v[e] *= inverse;
     store_vector(to.at(at), RowType::kE4M3, v);
   }
 }
 
-// blockIdx.x: row; blockIdx.y and groups of `lanes` threads: heads.
 template <class T>
-__device__ __forceinline__ void finish_chunks(const FinishQkvParams& p, int lanes) {
-  const std::int64_t row = blockIdx.x;
-  const int heads = p.q_heads + 2 * p.kv_heads;
-  const int head = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x) / lanes;
-  const int at = static_cast<int>(threadIdx.x) % lanes * kChunk;
-  const bool active = head < heads && at < p.head_dim;
-  const HeadPlace place = head_place(p, row, head < heads ? head : 0);
-  float v[kChunk] = {};
-  if (active) {
-    const int column = place.column + at;
-    load_vector(static_cast<const T*>(p.sums) + row * p.sums_stride + column, v);
-    if (p.bias != nullptr) {
-      float bias[kChunk];
-      load_vector(p.bias + column, bias);
+__device__ __forceinline__ void load_sums(const FinishQkvParams& p, std::int64_t row, int column,
+                                          float (&v)[kChunk]) {
+  load_vector(static_cast<const T*>(p.sums) + row * p.sums_stride + column, v);
+  if (p.bias == nullptr) return;
+  float bias[kChunk];
+  load_vector(p.bias + column, bias);
 #pragma unroll
-      for (int e = 0; e < kChunk; e++) v[e] += bias[e];
+  for (int e = 0; e < kChunk; e++) v[e] += bias[e];
+}
+
+// blockIdx.x: row. Groups of `kLanes` threads take the row's heads in turn. What the kernels of the
+// step do not write is fetched while the kernel before still runs.
+template <class T, int kLanes, bool kNorm>
+__device__ __forceinline__ void finish_chunks(const FinishQkvParams& p) {
+  const std::int64_t row = blockIdx.x;
+  const int heads = p.q_heads + 2 * p.kv_heads, step = static_cast<int>(blockDim.x) / kLanes;
+  const int group = static_cast<int>(threadIdx.x) / kLanes;
+  const int at = static_cast<int>(threadIdx.x) % kLanes * kChunk;
+  const LaneRotation rotation = load_rotation(p, p.tables.positions[row], at);
+  for (int first = static_cast<int>(blockIdx.y) * step; first < heads;
+       first += static_cast<int>(gridDim.y) * step) {
+    const int head = first + group;
+    const bool active = head < heads && at < p.head_dim;
+    const HeadPlace place = head_place(p, row, head < heads ? head : 0);
+    float weight[kChunk];
+    if (kNorm && active && place.norm != nullptr) load_vector(place.norm + at, weight);
+    CacheRow to = {};
+    if (place.role != HeadRole::kQuery && place.position >= 0) to = cache_row(p, row, place);
+    grid_dependency_wait();
+    float v[kChunk] = {};
+    if (active) load_sums<T>(p, row, place.column + at, v);
+    if constexpr (kNorm) normalize_head(p, place, weight, kLanes, v);
+    if (p.rotary_dim > 0) {
+      rotate_head(rotation, rotation.rotates && place.role != HeadRole::kValue, p.rotary_dim, v);
     }
-  }
-  normalize_head(place.norm, p.norm_eps, p.head_dim, lanes, v);
-  if (p.rotary_dim > 0) {
-    const bool rotated = active && place.role != HeadRole::kValue && place.position >= 0;
-    rotate_head(rotated ? p.rope + std::int64_t{place.position} * p.rotary_dim : nullptr,
-                p.rotary_dim, lanes, v);
-  }
-  if (!active) return;
-  if (place.role == HeadRole::kQuery) {
-    store_query_chunk(p, row, place, at, v);
-  } else {
-    append_chunk(p, row, place, at, v);
+    if (active && place.role == HeadRole::kQuery) store_query_chunk(p, row, place, at, v);
+    if (active && place.role != HeadRole::kQuery) append_chunk(p, place, to, at, v);
   }
 }
 
@@ -202,7 +218,7 @@ __device__ __forceinline__ void store_head(const FinishQkvParams& p, std::int64_
                 p.queries_type, place.position < 0 ? 0.f : x * p.query_scale);
   } else if (place.position >= 0) {
     store_value(cache_row(p, row, place).at(d * row_type_bytes(p.cache_type)), p.cache_type,
-                x / cache_scale(p, place));
+                x * cache_inverse_scale(p, place));
   }
 }
 
@@ -217,6 +233,7 @@ __device__ __forceinline__ float rotated_value(const float* v, const float* tabl
 
 template <class T>
 __device__ __forceinline__ void finish_values(const FinishQkvParams& p, float* v) {
+  grid_dependency_wait();
   const std::int64_t row = blockIdx.x;
   const int head = static_cast<int>(blockIdx.y);
   const HeadPlace place = head_place(p, row, head);
@@ -231,7 +248,7 @@ __device__ __forceinline__ void finish_values(const FinishQkvParams& p, float* v
 #pragma unroll
   for (int step = 16; step > 0; step /= 2) squares += __shfl_xor_sync(~0u, squares, step);
   if (place.norm != nullptr) {
-    const float inverse = 1.f / sqrtf(squares / static_cast<float>(p.head_dim) + p.norm_eps);
+    const float inverse = rsqrtf(squares / static_cast<float>(p.head_dim) + p.norm_eps);
     for (int d = static_cast<int>(threadIdx.x); d < p.head_dim; d += 32) {
       v[d] = v[d] * inverse * place.norm[d];
     }
@@ -245,13 +262,12 @@ __device__ __forceinline__ void finish_values(const FinishQkvParams& p, float* v
 }
 
 // kLanes: of a group; 0: heads of any size.
-template <class T, int kLanes>
-__global__ void __launch_bounds__(256)
+template <class T, int kLanes, bool kNorm>
+__global__ void __launch_bounds__(256, 4)
     finish_qkv_kernel(const __grid_constant__ FinishQkvParams p) {
   grid_launch_dependents();
-  grid_dependency_wait();
   if constexpr (kLanes > 0) {
-    finish_chunks<T>(p, kLanes);
+    finish_chunks<T, kLanes, kNorm>(p);
   } else {
     __shared__ float head[kLongestHead];
     finish_values<T>(p, head);
@@ -266,21 +282,29 @@ inline bool finishes_chunks(const FinishQkvParams& p) {
          is_aligned(p.rope, 0) && is_aligned(p.query_norm, 0) && is_aligned(p.key_norm, 0);
 }
 
+template <class T, int kLanes>
+cudaError_t launch_finish_chunks(const FinishQkvParams& p, cudaStream_t stream) {
+  const int lanes = (p.q_heads + 2 * p.kv_heads) * kLanes;
+  const int threads = lanes < 256 ? (lanes + 31) / 32 * 32 : 256;
+  // Few rows: all heads at once. Many: the rotation is loaded once for all heads of a row.
+  const unsigned parts = p.rows <= 264 ? row_blocks(lanes, threads) : 1;
+  const LaunchShape shape{dim3(static_cast<unsigned>(p.rows), parts), threads, p.dependent_launch};
+  return p.query_norm == nullptr && p.key_norm == nullptr
+             ? launch_rows(finish_qkv_kernel<T, kLanes, false>, p, shape, stream)
+             : launch_rows(finish_qkv_kernel<T, kLanes, true>, p, shape, stream);
+}
+
 template <class T>
 cudaError_t launch_finish_qkv_of(const FinishQkvParams& p, cudaStream_t stream) {
-  const int heads = p.q_heads + 2 * p.kv_heads;
-  const auto rows = static_cast<unsigned>(p.rows);
   if (!finishes_chunks(p)) {
-    const LaunchShape shape{dim3(rows, static_cast<unsigned>(heads)), 32, p.dependent_launch};
-    return launch_rows(finish_qkv_kernel<T, 0>, p, shape, stream);
+    const LaunchShape shape{
+        dim3(static_cast<unsigned>(p.rows), static_cast<unsigned>(p.q_heads + 2 * p.kv_heads)), 32,
+        p.dependent_launch};
+    return launch_rows(finish_qkv_kernel<T, 0, true>, p, shape, stream);
   }
-  const int lanes = p.head_dim <= 64 ? 8 : p.head_dim <= 128 ? 16 : 32;
-  const int threads = heads * lanes < 256 ? (heads * lanes + 31) / 32 * 32 : 256;
-  const LaunchShape shape{dim3(rows, row_blocks(heads * lanes, threads)), threads,
-                          p.dependent_launch};
-  if (lanes == 8) return launch_rows(finish_qkv_kernel<T, 8>, p, shape, stream);
-  if (lanes == 16) return launch_rows(finish_qkv_kernel<T, 16>, p, shape, stream);
-  return launch_rows(finish_qkv_kernel<T, 32>, p, shape, stream);
+  if (p.head_dim <= 64) return launch_finish_chunks<T, 8>(p, stream);
+  if (p.head_dim <= 128) return launch_finish_chunks<T, 16>(p, stream);
+  return launch_finish_chunks<T, 32>(p, stream);
 }
 
 inline cudaError_t launch_finish_qkv(const FinishQkvParams& p, cudaStream_t stream) {

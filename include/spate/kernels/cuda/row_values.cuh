@@ -2,6 +2,7 @@
 // where alignment allows, else one by one; sums and maxima over a block in a fixed order;
 // launching. Rows of the batch are independent: what a row becomes depends on its own values alone.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 
 #include <cuda_bf16.h>
@@ -169,6 +170,7 @@ struct LaunchShape {
   int threads = 0;
   bool dependent = false;  // programmatic stream serialization
   int cluster = 1;         // blocks along x
+  int shared_bytes = 0;
 };
 
 template <class P>
@@ -179,6 +181,7 @@ cudaError_t launch_rows(void (*kernel)(P), const P& params, const LaunchShape& s
   cudaLaunchConfig_t config = {};
   config.gridDim = shape.grid;
   config.blockDim = dim3(static_cast<unsigned>(shape.threads));
+  config.dynamicSmemBytes = static_cast<std::size_t>(shape.shared_bytes);
   config.stream = stream;
   config.attrs = attributes;
   if (shape.dependent) {
@@ -196,6 +199,10 @@ cudaError_t launch_rows(void (*kernel)(P), const P& params, const LaunchShape& s
 
 inline unsigned row_blocks(std::int64_t n, std::int64_t per_block) {
   return static_cast<unsigned>((n + per_block - 1) / per_block);
+}
+// Blocks that share a row, so that few rows keep all multiprocessors busy.
+inline int blocks_of_row(std::int64_t rows) {
+  return rows <= 33 ? 8 : rows <= 66 ? 4 : rows <= 132 ? 2 : 1;
 }
 // Threads of a block that holds a whole row of `chunks` chunks, each thread up to `each` of them.
 inline int row_threads(std::int64_t chunks, int each, int most) {

@@ -3,15 +3,9 @@
 #pragma once
 #include "spate/kernels/cuda/cluster.cuh"
 #include "spate/kernels/cuda/row_values.cuh"
+#include "spate/kernels/cuda/sample_rules.cuh"
 
 namespace spate::cuda {
-
-// Why a row has no token.
-enum SampleError : std::int32_t {
-  kSampled = 0,
-  kNotFinite = 1,    // a logit is NaN or +inf
-  kNoTokenLeft = 2,  // all logits are -inf
-};
 
 struct GreedyParams {
   const float* logits = nullptr;  // [rows, vocab]
@@ -26,15 +20,6 @@ struct GreedyParams {
 };
 
 inline constexpr int kGreedyThreads = 512;
-
-// Greater: the greater logit, of equals the lower id. 0 is less than any.
-__device__ __forceinline__ std::uint64_t logit_rank(float x, int id) {
-  const std::uint32_t bits = __float_as_uint(x + 0.f);  // -0 becomes 0
-  const std::uint32_t ordered = bits ^ (static_cast<std::int32_t>(bits) < 0 ? ~0u : 0x80000000u);
-  return std::uint64_t{ordered} << 32 | ~static_cast<std::uint32_t>(id);
-}
-inline constexpr std::uint64_t kNotFiniteRank = ~std::uint64_t{0};
-inline constexpr std::uint64_t kMinusInfinityRank = std::uint64_t{0x007fffff} << 32 | 0xffffffffu;
 
 // What a thread has seen: the largest and where it was first.
 struct Leader {
@@ -91,11 +76,8 @@ __device__ __forceinline__ std::uint64_t largest_of(const float* row, int n, int
 
 __device__ __forceinline__ void write_greedy(const GreedyParams& p, std::int64_t row,
                                              std::uint64_t best) {
-  const std::int32_t error = best == kNotFiniteRank                   ? kNotFinite
-                             : best >> 32 == kMinusInfinityRank >> 32 ? kNoTokenLeft
-                                                                      : kSampled;
-  const auto token =
-      error == kSampled ? static_cast<std::int32_t>(~static_cast<std::uint32_t>(best)) : 0;
+  const std::int32_t error = error_of_rank(best);
+  const std::int32_t token = error == kSampled ? rank_id(best) : 0;
   if (p.tokens != nullptr) p.tokens[row] = token;
   if (p.errors != nullptr) p.errors[row] = error;
   if (p.slots != nullptr && p.sampled != nullptr) p.sampled[p.slots[row]] = token;
@@ -129,8 +111,7 @@ __global__ void __launch_bounds__(kGreedyThreads)
 inline cudaError_t launch_greedy(const GreedyParams& p, cudaStream_t stream) {
   if (p.vocab < 1) return cudaErrorInvalidValue;
   const bool vector = p.vocab % 4 == 0 && is_aligned(p.logits, p.stride * 4);
-  // About 264 blocks fill the memory's queues.
-  const int cluster = p.rows <= 32 ? 8 : p.rows <= 64 ? 4 : p.rows <= 128 ? 2 : 1;
+  const int cluster = blocks_of_row(p.rows);
   const LaunchShape shape{dim3(static_cast<unsigned>(p.rows * cluster)), kGreedyThreads,
                           p.dependent_launch, cluster};
   return vector ? launch_rows(greedy_kernel<true>, p, shape, stream)
