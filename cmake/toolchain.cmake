@@ -8,7 +8,6 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 find_program(CCACHE ccache)
 if(CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
-  set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
 endif()
 
 find_package(Threads REQUIRED)
@@ -48,6 +47,10 @@ endif()
 if(SPATE_CUDA)
   enable_language(CUDA)
   find_package(CUDAToolkit REQUIRED)
+  # No kernel may have its wgmma serialized, and those of attention must not spill.
+  find_package(Python3 REQUIRED COMPONENTS Interpreter)
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tools/check_ptxas.py
+      --strict attention_d ${CCACHE})
   # CMake 3.25 does not know that nvcc 13 speaks C++20.
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
