@@ -1,59 +1,18 @@
 // Engine::create: options checked, model loaded, memory planned, parts put together.
-#include <fmt/format.h>
-
 #include "core/load_error.h"
 #include "engine/engine_impl.h"
 #include "engine/memory_plan.h"
+#include "engine/options.h"
 #include "sample/params.h"
 
 namespace spate {
 namespace {
 
-Result<void> check_limits(const EngineOptions& o) {
-  if (o.max_batch_tokens < 1 || o.max_requests < 1 || o.kv_memory < 0 || o.threads < 0) {
-    return Error{ErrorCode::kInvalidArgument,
-                 fmt::format("--max-batch-tokens {} and --max-requests {} must be at least 1, "
-                             "--kv-memory {} and --threads {} not negative",
-                             o.max_batch_tokens, o.max_requests, o.kv_memory, o.threads)};
-  }
-  if (o.device != "cpu") {
-    return o.device.starts_with("cuda")
-               ? Error{ErrorCode::kUnsupported,
-                       fmt::format("--device {}: this build has no CUDA engine; use --device cpu",
-                                   o.device)}
-               : unknown_word("device", o.device, "cpu");
-  }
-  return {};
-}
-
-Result<CpuIsa> isa_of(const std::string& name) {
-  const CpuIsa best = best_cpu_isa();
-  if (name == "auto") return best;
-  for (const CpuIsa isa : {CpuIsa::kGeneric, CpuIsa::kAvx2, CpuIsa::kAvx512}) {
-    if (name != name_of(isa)) continue;
-    if (isa <= best) return isa;
-    return Error{ErrorCode::kUnsupported,
-                 fmt::format("--isa {}: this machine has {} at best", name, name_of(best))};
-  }
-  return unknown_word("isa", name, "auto, generic, avx2, avx512");
-}
-
-Result<DType> kv_dtype_of(const EngineOptions& o, const HfConfig& config) {
-  if (o.kv_dtype == "int8") return DType::kI8;
-  if (o.kv_dtype != "auto") {
-    const std::optional<DType> named = dtype_named(o.kv_dtype);
-    if (named == DType::kF32 || named == DType::kF16 || named == DType::kBF16) return *named;
-    return unknown_word("kv-dtype", o.kv_dtype, "auto, f32, f16, bf16, int8");
-  }
+/// The cache's type where the options leave it open: that of the weights, or of the arithmetic.
+DType kv_dtype_for(const EngineOptions& o, const HfConfig& config) {
   if (o.dtype == "f32") return DType::kF32;
   const DType stored = config.dtype().value_or(DType::kBF16);
   return stored == DType::kF32 && o.weights != "auto" ? DType::kBF16 : stored;
-}
-
-Result<KvCacheKind> kv_kind_of(const std::string& name) {
-  if (name == "segment") return KvCacheKind::kSegment;
-  if (name == "paged") return KvCacheKind::kPaged;
-  return unknown_word("kv-cache", name, "segment, paged");
 }
 
 /// The folder's tokenizer; none is no error, a broken one is.
@@ -112,19 +71,16 @@ class EngineBuilder {
 
   Result<void> open_device() {
     const EngineOptions& o = impl_->options;
-    const Result<void> limits = check_limits(o);
-    if (!limits) return limits.error();
-    const Result<CpuIsa> isa = isa_of(o.isa);
-    if (!isa) return isa.error();
-    impl_->device_ = Device::cpu({.threads = {.threads = o.threads}, .isa = *isa});
+    Result<EngineChoices> choices = parse_options(o);
+    if (!choices) return choices.error();
+    choices_ = std::move(*choices);
+    impl_->device_ = Device::cpu({.threads = {.threads = o.threads}, .isa = choices_.isa});
     impl_->scratch_.resize(static_cast<std::size_t>(impl_->device_->pool().size()));
     return {};
   }
 
   Result<void> load() {
-    const Result<LoadOptions> options = load_options_from(impl_->options);
-    if (!options) return options.error();
-    Result<LoadedModel> model = load_model(*options);
+    Result<LoadedModel> model = load_model(choices_.load);
     if (!model) return model.error();
     impl_->model = std::make_unique<LoadedModel>(std::move(*model));
     describe();
@@ -170,14 +126,16 @@ class EngineBuilder {
   Result<void> plan() {
     const EngineOptions& o = impl_->options;
     LoadedModel& m = *impl_->model;
-    const Result<DType> kv_dtype = kv_dtype_of(o, m.config);
-    if (!kv_dtype) return kv_dtype.error();
     geometry_ = m.model->kv_geometry();
-    kv_dtype_ = *kv_dtype;
+    kv_dtype_ = choices_.kv_dtype.value_or(kv_dtype_for(o, m.config));
     const std::int64_t rows = std::max(o.max_batch_tokens, o.max_requests);
+    logit_rows_ = logit_rows(o, impl_->info.vocab_size);
+    logits_ = logit_rows_.total * logit_row_bytes(impl_->info.vocab_size);
     workspace_ = Executor::workspace_bytes(m.config, rows, impl_->device_->pool().size());
     Result<MemoryPlan> memory = plan_memory({.weights = impl_->info.weight_bytes,
                                              .workspace = workspace_,
+                                             .logits = logits_,
+                                             .logit_rows = logit_rows_.total,
                                              .kv_block = KvCache::block_bytes(geometry_, kv_dtype_),
                                              .block_tokens = kKvBlockTokens,
                                              .context_length = m.context_length,
@@ -195,20 +153,21 @@ class EngineBuilder {
   Result<void> reserve() {
     const EngineOptions& o = impl_->options;
     LoadedModel& m = *impl_->model;
-    const Result<KvCacheKind> kind = kv_kind_of(o.kv_cache);
-    if (!kind) return kind.error();
     Result<KvCache> kv = KvCache::reserve(geometry_, kv_dtype_, memory_.kv_blocks);
     if (!kv) return kv.error();
-    Result<Buffer> arena = Buffer::reserve_host(workspace_);
+    Result<Buffer> arena = Buffer::reserve_host(workspace_ + logits_);
     if (!arena) return arena.error();
     Result<Packer> packer = Packer::create(*m.params);
     if (!packer) return packer.error();
     impl_->packer_ = std::make_unique<Packer>(std::move(*packer));
-    impl_->allocator_ = make_kv_allocator(*kind, {.n_blocks = memory_.kv_blocks});
+    impl_->allocator_ = make_kv_allocator(choices_.kv_cache, {.n_blocks = memory_.kv_blocks});
     impl_->scheduler_ =
         std::make_unique<Scheduler>(SchedulerOptions{.max_batch_tokens = o.max_batch_tokens,
                                                      .max_requests = o.max_requests,
-                                                     .context_length = m.context_length},
+                                                     .max_scores = logit_rows_.scored,
+                                                     .context_length = m.context_length,
+                                                     .admission = {.kind = choices_.admission},
+                                                     .policy = choices_.policy},
                                     *impl_->allocator_);
     impl_->executor_ =
         std::make_unique<Executor>(Executor::Parts{.device = *impl_->device_,
@@ -221,7 +180,9 @@ class EngineBuilder {
 
   KvGeometry geometry_{};
   DType kv_dtype_ = DType::kBF16;
-  std::int64_t workspace_ = 0;
+  EngineChoices choices_;
+  LogitRows logit_rows_{};
+  std::int64_t workspace_ = 0, logits_ = 0;
   MemoryPlan memory_{};
   std::unique_ptr<Engine::Impl> impl_;
 };

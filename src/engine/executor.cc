@@ -13,7 +13,7 @@ std::int64_t Executor::workspace_bytes(const HfConfig& config, std::int64_t max_
   const std::int64_t heads = (s.query_heads + 2 * s.kv_heads) * (s.head_dim + 32);
   const std::int64_t row = 4 * (4 * s.hidden + 3 * heads + 3 * s.intermediate) + 4096;
   constexpr std::int64_t kPerThread = std::int64_t{16} << 20;
-  return max_rows * (row + 4 * s.vocab) + kPerThread * (threads + 1);
+  return max_rows * row + kPerThread * (threads + 1);
 }
 
 void Executor::stage(const Plan& plan, const Scheduler& scheduler, const KvAllocator& allocator) {

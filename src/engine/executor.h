@@ -28,7 +28,7 @@ class Executor {
   };
   explicit Executor(Parts parts) : parts_(std::move(parts)) {}
 
-  /// Bytes of arena that a step of that many rows can need, at most.
+  /// Bytes of arena that a step of that many rows can need besides its logits, at most.
   static std::int64_t workspace_bytes(const HfConfig& config, std::int64_t max_rows, int threads);
 
   /// Runs the plan's copies and chunks. Logits: f32 [plan.n_logits, vocab] in the order of the
