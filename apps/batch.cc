@@ -32,6 +32,14 @@ void print_summary(const BatchProgress& p, double seconds) {
              static_cast<double>(p.finished) / seconds);
 }
 
+/// Lines are counted; how many there are is guessed from how much of the file they were.
+Progress::State state_of(const BatchProgress& p, double share_read) {
+  if (p.lines == 0 || share_read <= 0) return {};
+  const double total = static_cast<double>(p.lines) / share_read;
+  return {.before = static_cast<double>(p.skipped) / total,
+          .done = static_cast<double>(p.skipped + p.finished) / total};
+}
+
 int batch(const BatchCommand& o) {
   Result<Input> input = Input::open(o.input, o.output);
   if (!input) return fail(input.error());
@@ -51,14 +59,10 @@ int batch(const BatchCommand& o) {
                              .max_queued = 4 * (*engine)->info().max_requests,
                              .seed = o.engine.seed};
   const auto observe = [&](const BatchProgress& p) {
-    const std::int64_t open = p.lines - p.skipped - p.finished;
-    const double read = input->share();
-    const auto lines = static_cast<double>(p.lines);
-    const double share =
-        p.lines == 0 || read < 0 ? -1.0 : read * (lines - static_cast<double>(open)) / lines;
     const auto generated = static_cast<double>((*engine)->stats().generated_tokens);
-    bar.show(share, fmt::format("{} done, {} failed, {:.0f} tokens/s", p.finished, p.failed,
-                                generated / seconds()));
+    bar.show(state_of(p, input->share()),
+             fmt::format("{} done, {} failed, {:.0f} tokens/s", p.skipped + p.finished, p.failed,
+                         generated / seconds()));
     return !interrupt.seen();
   };
   const Result<BatchProgress> done =
@@ -81,8 +85,7 @@ void add_batch(CLI::App& program, int& exit_code) {
   command->add_option("-o,--output", o->output, "JSON lines, resumed if it exists; - is stdout")
       ->required();
   command->add_flag("--keep-order", o->keep_order, "output in input order, not as finished");
-  add_engine_options(*command, o->engine);
-  add_sampling_options(*command, o->sampling);
+  add_request_options(*command, o->engine, o->sampling);
   command->callback([o, &exit_code] { exit_code = batch(*o); });
 }
 

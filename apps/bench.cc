@@ -52,6 +52,22 @@ void add_bench_options(CLI::App& command, BenchOptions& o) {
   add_engine_options(command, o.engine);
 }
 
+void add_phase_options(CLI::App& command, PhaseOptions& o) {
+  command.add_option("--prompt-len", o.prompt_len, "tokens of the prompt")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--output-len", o.output_len, "decoding steps that are timed")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--batch", o.batches, "sequences that decode at once, e.g. 1,16")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--depth", o.depth, "tokens already in the cache of each sequence")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+}
+
 std::unique_ptr<Device> bench_device(const EngineOptions& o) {
   CpuOptions cpu{.threads = {.threads = o.threads}};
   for (const CpuIsa isa : {CpuIsa::kGeneric, CpuIsa::kAvx2}) {

@@ -24,6 +24,20 @@ struct BenchOptions {
 
 void add_bench_options(CLI::App& command, BenchOptions& options);
 
+/// What is timed where prefill and decode are looked at apart.
+struct PhaseOptions {
+  std::int64_t prompt_len = 512;
+  std::int64_t output_len = 64;
+  std::vector<std::int64_t> batches{};
+  std::int64_t depth = 0;
+
+  /// Where the timed part of a prompt begins: no step may belong to both parts.
+  std::int64_t prefill_depth(std::int64_t step_tokens) const {
+    return depth / step_tokens * step_tokens;
+  }
+};
+void add_phase_options(CLI::App& command, PhaseOptions& options);
+
 /// Each adds its subcommand to `bench`.
 void add_bench_throughput(CLI::App& bench, int& exit_code);
 void add_bench_latency(CLI::App& bench, int& exit_code);

@@ -4,7 +4,7 @@
 #include "apps/bench.h"
 #include "bench/ceilings.h"
 #include "bench/kernels.h"
-#include "engine/model_loader.h"
+#include "engine/options.h"
 
 namespace spate::apps {
 namespace {
@@ -14,12 +14,12 @@ using bench::KernelResult;
 
 /// What the engine would make of these options.
 Result<bench::KernelOptions> kernel_options(const BenchOptions& o, const ModelInfo& info) {
-  const Result<LoadOptions> load = load_options_from(o.engine);
-  if (!load) return load.error();
+  const Result<EngineChoices> choices = parse_options(o.engine);
+  if (!choices) return choices.error();
   const Result<HfConfig> config = HfConfig::load(info.path);
   if (!config) return config.error();
   return bench::KernelOptions{.shape = config->decoder_shape(),
-                              .params = load->params,
+                              .params = choices->load.params,
                               .stored = config->dtype().value_or(DType::kBF16),
                               .kv_dtype = dtype_named(info.kv_dtype).value_or(DType::kI8),
                               .case_seconds = 0.04 * static_cast<double>(o.repeat)};

@@ -11,15 +11,9 @@ namespace {
 
 struct LatencyCommand {
   BenchOptions bench;
-  std::int64_t prompt_len = 512;
-  std::int64_t output_len = 64;
-  std::vector<std::int64_t> batches{1};
-  std::int64_t depth = 0;
+  PhaseOptions shape{.output_len = 64, .batches = {1}};
 
-  /// Where the timed part of a prompt begins: no step may belong to both parts.
-  std::int64_t prefill_depth() const {
-    return depth / bench.engine.max_batch_tokens * bench.engine.max_batch_tokens;
-  }
+  std::int64_t prefill_depth() const { return shape.prefill_depth(bench.engine.max_batch_tokens); }
 };
 
 /// Everything measured, one element a repeat.
@@ -39,8 +33,8 @@ struct Latency {
 Result<void> measure_decoding(const LatencyCommand& o, Engine& engine, Decoding& out) {
   const Result<std::vector<double>> steps =
       bench::run_decode(engine, {.batch = out.batch,
-                                 .steps = o.output_len,
-                                 .depth = o.depth,
+                                 .steps = o.shape.output_len,
+                                 .depth = o.shape.depth,
                                  .step_tokens = o.bench.engine.max_batch_tokens});
   if (!steps) return steps.error();
   double sum = 0.0;
@@ -48,26 +42,26 @@ Result<void> measure_decoding(const LatencyCommand& o, Engine& engine, Decoding&
     sum += s;
     out.step_ms.push_back(s * 1e3);
   }
-  out.rates.push_back(static_cast<double>(out.batch * o.output_len) / sum);
+  out.rates.push_back(static_cast<double>(out.batch * o.shape.output_len) / sum);
   return {};
 }
 
 Result<void> measure_prefill(const LatencyCommand& o, Engine& engine, Latency& out) {
-  const bench::PrefillShape shape{.tokens = o.prompt_len,
+  const bench::PrefillShape shape{.tokens = o.shape.prompt_len,
                                   .depth = o.prefill_depth(),
                                   .step_tokens = o.bench.engine.max_batch_tokens};
   const Result<bench::PrefillRun> run = bench::run_prefill(engine, shape);
   if (!run) return run.error();
-  out.prefill_rates.push_back(static_cast<double>(o.prompt_len) / run->seconds);
+  out.prefill_rates.push_back(static_cast<double>(o.shape.prompt_len) / run->seconds);
   out.first_token_seconds.push_back(run->seconds_to_first_token);
   return {};
 }
 
 Result<Latency> measure(const LatencyCommand& o, Engine& engine) {
   Latency out;
-  for (const std::int64_t batch : o.batches) out.decoding.push_back({.batch = batch});
+  for (const std::int64_t batch : o.shape.batches) out.decoding.push_back({.batch = batch});
   const Result<RequestResult> cold = engine.complete(
-      bench::request_of({.input = o.prompt_len, .output = 1}, engine.info().vocab_size, 3));
+      bench::request_of({.input = o.shape.prompt_len, .output = 1}, engine.info().vocab_size, 3));
   if (!cold) return cold.error();
   out.cold_seconds = cold->seconds_to_first_token;
   const Result<void> warm = bench::warm_up(engine);
@@ -89,14 +83,15 @@ bench::Table speed_table(const LatencyCommand& o, const Latency& l) {
       .title = "tokens a second",
       .head = {"", "median", "min", "max", "each sequence", "ms/step p50", "p90", "p99"}};
   std::vector<std::string> prefill =
-      summary_row(fmt::format("prefill {} at depth {}", o.prompt_len, o.prefill_depth()),
+      summary_row(fmt::format("prefill {} at depth {}", o.shape.prompt_len, o.prefill_depth()),
                   bench::summarize(l.prefill_rates));
   prefill.insert(prefill.end(), {"", "", "", ""});
   table.rows.push_back(std::move(prefill));
   for (const Decoding& d : l.decoding) {
     const bench::Summary rate = bench::summarize(d.rates);
     std::vector<std::string> row = summary_row(
-        fmt::format("decode {} x {} at depth {}", d.batch, o.output_len, o.depth), rate);
+        fmt::format("decode {} x {} at depth {}", d.batch, o.shape.output_len, o.shape.depth),
+        rate);
     row.push_back(figure(rate.median / static_cast<double>(d.batch)));
     for (const double p : {0.5, 0.9, 0.99}) row.push_back(figure(bench::percentile(d.step_ms, p)));
     table.rows.push_back(std::move(row));
@@ -106,21 +101,21 @@ bench::Table speed_table(const LatencyCommand& o, const Latency& l) {
 
 bench::Table start_table(const LatencyCommand& o, const Latency& l) {
   const std::string prompt =
-      fmt::format("prompt of {} to first token", o.prompt_len + o.prefill_depth());
+      fmt::format("prompt of {} to first token", o.shape.prompt_len + o.prefill_depth());
   return {.title = "seconds",
           .head = {"", "median", "min", "max"},
           .rows = {summary_row(prompt, bench::summarize(l.first_token_seconds)),
                    {"start to ready", figure(l.ready_seconds), "", ""},
-                   {fmt::format("first prompt of {}, cold", o.prompt_len), figure(l.cold_seconds),
-                    "", ""}}};
+                   {fmt::format("first prompt of {}, cold", o.shape.prompt_len),
+                    figure(l.cold_seconds), "", ""}}};
 }
 
 Json json_of(const LatencyCommand& o, const ModelInfo& info, const Latency& l) {
   Json json = {{"benchmark", "latency"},
                {"setup", setup_json(o.bench, info)},
-               {"depth", o.depth},
-               {"prompt_tokens", o.prompt_len},
-               {"output_tokens", o.output_len},
+               {"depth", o.shape.depth},
+               {"prompt_tokens", o.shape.prompt_len},
+               {"output_tokens", o.shape.output_len},
                {"ready_seconds", l.ready_seconds},
                {"cold_first_token_seconds", l.cold_seconds},
                {"first_token_seconds", summary_json(bench::summarize(l.first_token_seconds))},
@@ -163,19 +158,7 @@ void add_bench_latency(CLI::App& bench, int& exit_code) {
   CLI::App* command = bench.add_subcommand(
       "latency", "speed of prompts and of single steps, start and first token");
   auto o = std::make_shared<LatencyCommand>();
-  command->add_option("--prompt-len", o->prompt_len, "tokens of the prompt")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--output-len", o->output_len, "decoding steps that are timed")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--batch", o->batches, "sequences that decode at once, e.g. 1,16")
-      ->delimiter(',')
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--depth", o->depth, "tokens already in the cache of each sequence")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_phase_options(*command, o->shape);
   add_bench_options(*command, o->bench);
   command->callback([o, &exit_code] { exit_code = latency(*o); });
 }

@@ -18,10 +18,7 @@ using bench::title_of;
 
 struct RooflineCommand {
   BenchOptions bench;
-  std::int64_t prompt_len = 512;
-  std::int64_t output_len = 32;
-  std::int64_t depth = 0;
-  std::vector<std::int64_t> batches{1, 16};
+  PhaseOptions shape{.output_len = 32, .batches = {1, 16}};
 };
 
 /// The repeats of each phase, and the machine between them.
@@ -45,7 +42,7 @@ struct Measured {
 Result<Phase> prefill_phase(const RooflineCommand& o, Engine& engine) {
   const std::int64_t step = engine.info().max_batch_tokens;
   const bench::PrefillShape shape{
-      .tokens = o.prompt_len, .depth = o.depth / step * step, .step_tokens = step};
+      .tokens = o.shape.prompt_len, .depth = o.shape.prefill_depth(step), .step_tokens = step};
   Phase phase{.name = fmt::format("prefill {} at depth {}", shape.tokens, shape.depth),
               .tokens = shape.tokens,
               .steps = (shape.tokens + step - 1) / step};
@@ -57,8 +54,8 @@ Result<Phase> prefill_phase(const RooflineCommand& o, Engine& engine) {
 
 Result<Phase> decode_phase(const RooflineCommand& o, Engine& engine, std::int64_t batch) {
   const bench::DecodeShape shape{.batch = batch,
-                                 .steps = o.output_len,
-                                 .depth = o.depth,
+                                 .steps = o.shape.output_len,
+                                 .depth = o.shape.depth,
                                  .step_tokens = engine.info().max_batch_tokens};
   Phase phase{.name = fmt::format("decode {} at depth {}", batch, shape.depth),
               .tokens = batch * shape.steps,
@@ -75,12 +72,12 @@ Result<Measured> measure(const RooflineCommand& o, Engine& engine, bench::Ceilin
   const Result<Phase> untimed = prefill_phase(o, engine);  // touches the cache's memory
   if (!untimed) return untimed.error();
   Measured out;
-  out.phases.resize(1 + o.batches.size());
+  out.phases.resize(1 + o.shape.batches.size());
   for (std::int64_t i = 0; i < o.bench.repeat; ++i) {
     for (std::size_t p = 0; p < out.phases.size(); ++p) {
       meter.sample();
       Result<Phase> phase =
-          p == 0 ? prefill_phase(o, engine) : decode_phase(o, engine, o.batches[p - 1]);
+          p == 0 ? prefill_phase(o, engine) : decode_phase(o, engine, o.shape.batches[p - 1]);
       if (!phase) return phase.error();
       out.phases[p].push_back(std::move(*phase));
     }
@@ -242,19 +239,7 @@ void add_bench_roofline(CLI::App& bench, int& exit_code) {
   CLI::App* command = bench.add_subcommand(
       "roofline", "the machine's ceilings, and how close to them each operator comes");
   auto o = std::make_shared<RooflineCommand>();
-  command->add_option("--prompt-len", o->prompt_len, "tokens of the prompt")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--output-len", o->output_len, "decoding steps")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--batch", o->batches, "sequences that decode at once, e.g. 1,16")
-      ->delimiter(',')
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--depth", o->depth, "tokens already in the cache of each sequence")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_phase_options(*command, o->shape);
   add_bench_options(*command, o->bench);
   command->callback([o, &exit_code] { exit_code = roofline(*o); });
 }

@@ -9,6 +9,7 @@
 #include "apps/interrupt.h"
 #include "apps/line_editor.h"
 #include "apps/options.h"
+#include "apps/stream.h"
 
 namespace spate::apps {
 namespace {
@@ -21,7 +22,7 @@ constexpr std::string_view kHelp =
     "  /history         show the conversation\n"
     "  /exit            leave (or Ctrl-D)\n"
     "End a line with \\ or put the text between lines of \"\"\" for several lines.\n"
-    "Ctrl-C stops the answer.\n";
+    "A space before / makes it a message. Ctrl-C stops the answer, or drops the line.\n";
 
 struct ChatCommand {
   EngineOptions engine;
@@ -30,11 +31,14 @@ struct ChatCommand {
 };
 
 std::string history_file() {
+  namespace fs = std::filesystem;
+  const char* state = std::getenv("XDG_STATE_HOME");
   const char* home = std::getenv("HOME");
-  if (home == nullptr) return {};
-  const std::filesystem::path folder = std::filesystem::path(home) / ".local/state/spate";
+  const bool has_state = state != nullptr && *state == '/';
+  if (!has_state && home == nullptr) return {};
+  const fs::path folder = (has_state ? fs::path(state) : fs::path(home) / ".local/state") / "spate";
   std::error_code code;
-  std::filesystem::create_directories(folder, code);
+  fs::create_directories(folder, code);
   return code ? std::string() : (folder / "chat_history").string();
 }
 
@@ -43,13 +47,15 @@ class Conversation {
   Conversation(Engine& engine, const ChatCommand& options)
       : engine_(engine),
         sampling_(options.sampling.apply_to(engine.default_sampling())),
+        limited_(options.sampling.max_tokens ||
+                 sampling_.max_tokens != SamplingParams{}.max_tokens),
         system_(options.system) {
     reset();
   }
 
   /// Handles one message or command; false: leave.
   bool handle(const std::string& text) {
-    if (text.empty()) return true;
+    if (text.find_first_not_of(" \t\n") == std::string::npos) return true;
     if (text.front() == '/') return command(text);
     messages_.push_back({.role = "user", .content = text});
     answer();
@@ -97,23 +103,34 @@ class Conversation {
     if (!prompt) return refuse(prompt.error());
     Interrupt interrupt;
     Request request{.prompt = std::move(*prompt), .sampling = sampling_};
-    // What is left of the context may be shorter than the answer's limit.
+    // Where nobody has set a limit, the context is one.
     const auto n = static_cast<std::int64_t>(request.prompt.size());
     const std::int64_t room = engine_.info().context_length - n;
-    if (room >= 1) request.sampling.max_tokens = std::min(request.sampling.max_tokens, room);
+    if (room < 1) return refuse(context_is_full(n));
+    std::int64_t& limit = request.sampling.max_tokens;
+    limit = limited_ ? std::min(limit, room) : room;
     if (request.sampling.seed) *request.sampling.seed += attempt_;
-    request.on_token = [&](const TokenEvent& event) {
-      std::fwrite(event.text.data(), 1, event.text.size(), stdout);
-      std::fflush(stdout);
-      if (interrupt.seen()) engine_.cancel(event.id);
-    };
-    const Result<RequestResult> result = engine_.complete(std::move(request));
+    const Result<RequestResult> result = stream_to_stdout(engine_, std::move(request), interrupt);
     fmt::print("\n");
+    std::fflush(stdout);
     if (!result) return refuse(result.error());
     const Completion& completion = result->completions.front();
     if (completion.error) return refuse(*completion.error);
     messages_.push_back({.role = "assistant", .content = completion.text});
     print_speed(*result);
+    if (completion.finish_reason == FinishReason::kLength) {
+      fmt::print(
+          stderr, "[cut: {}]\n",
+          limited_ ? "--max-tokens sets the limit" : "the context is full; /reset empties it");
+    }
+  }
+
+  Error context_is_full(std::int64_t n_tokens) const {
+    return {
+        ErrorCode::kInvalidArgument,
+        fmt::format("the conversation has {} tokens and fills the context of {}; /reset forgets "
+                    "it",
+                    n_tokens, engine_.info().context_length)};
   }
 
   void refuse(const Error& error) {
@@ -123,6 +140,7 @@ class Conversation {
 
   Engine& engine_;
   SamplingParams sampling_;
+  bool limited_;  // answers, by the user or the model
   std::string system_;
   std::vector<ChatMessage> messages_;
   std::uint64_t attempt_ = 0;
@@ -149,8 +167,7 @@ void add_chat(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand("chat", "a conversation in the terminal");
   auto o = std::make_shared<ChatCommand>();
   command->add_option("--system", o->system, "system message");
-  add_engine_options(*command, o->engine);
-  add_sampling_options(*command, o->sampling);
+  add_request_options(*command, o->engine, o->sampling);
   command->callback([o, &exit_code] { exit_code = chat(*o); });
 }
 

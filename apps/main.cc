@@ -14,11 +14,22 @@
 namespace spate::apps {
 namespace {
 
+/// One clear line, and where the options are listed.
+std::string usage_error(const CLI::App* program, const CLI::Error& error) {
+  std::string command = "spate";
+  for (const CLI::App* app = program; !app->get_subcommands().empty();) {
+    app = app->get_subcommands().front();
+    command += " " + app->get_name();
+  }
+  return std::string("spate: ") + error.what() + "\nsee " + command + " --help\n";
+}
+
 int run_program(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is an error of write(), not of the process
   CLI::App program("Spate: an inference engine for large language models", "spate");
   program.set_version_flag("--version", "spate " SPATE_VERSION);
   program.require_subcommand(1);
+  program.failure_message(usage_error);
   int exit_code = kDone;
   add_run(program, exit_code);
   add_chat(program, exit_code);

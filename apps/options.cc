@@ -1,12 +1,44 @@
 #include "apps/options.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
+#include <limits>
+#include <utility>
 
 #include <fmt/format.h>
 
+#include "engine/options.h"
+#include "sample/params.h"
+
 namespace spate::apps {
 namespace fs = std::filesystem;
+namespace {
+
+/// Values that are wrong whatever the model and the machine end the program as wrong usage.
+void check_when_parsed(CLI::App& command, std::function<Result<void>()> check) {
+  command.parse_complete_callback([check = std::move(check)] {
+    const Result<void> checked = check();
+    if (!checked)
+      throw CLI::ValidationError(checked.error().message, CLI::ExitCodes::ValidationError);
+  });
+}
+
+Result<void> check_options(const EngineOptions& o) {
+  const Result<EngineChoices> choices = parse_options(o);
+  const bool wrong = !choices && choices.error().code == ErrorCode::kInvalidArgument;
+  return wrong ? Result<void>(choices.error()) : Result<void>();
+}
+
+/// The model's own defaults are not known yet; they are checked with the model.
+Result<void> check_flags(const SamplingFlags& flags) {
+  SamplingParams params = flags.apply_to(SamplingParams{});
+  if (!flags.max_tokens) params.max_tokens = std::max(params.max_tokens, params.min_tokens);
+  return validate(params, std::numeric_limits<TokenId>::max());
+}
+
+}  // namespace
 
 int fail(const Error& error) {
   fmt::print(stderr, "spate: {}\n", error.message);
@@ -14,6 +46,7 @@ int fail(const Error& error) {
 }
 
 void add_engine_options(CLI::App& command, EngineOptions& o) {
+  check_when_parsed(command, [&o] { return check_options(o); });
   const auto add = [&](const char* name, auto& value, const char* help) {
     return command.add_option(name, value, help)->group("Engine")->capture_default_str();
   };
@@ -32,11 +65,19 @@ void add_engine_options(CLI::App& command, EngineOptions& o) {
       "tokens computed in one step, at most; 0: 512, on a GPU 8192");
   add("--max-requests", o.max_requests,
       "sequences running at once, at most; 0: 256, on a GPU 1024");
+  add("--admission", o.admission,
+      "when a request joins: lookahead (its expected length fits), exact (its longest does)");
+  add("--policy", o.policy, "who is first: fifo, prefill-first, shortest-first, priority");
   add("--seed", o.seed, "of requests that bring none");
   add("--load-format", o.load_format, "auto, dummy (random weights of the config's shape)");
 }
 
-void add_sampling_options(CLI::App& command, SamplingFlags& f) {
+void add_request_options(CLI::App& command, EngineOptions& o, SamplingFlags& f) {
+  add_engine_options(command, o);
+  check_when_parsed(command, [&o, &f] {
+    const Result<void> engine = check_options(o);
+    return engine ? check_flags(f) : engine;
+  });
   const auto add = [&](const char* name, auto& value, const char* help) {
     command.add_option(name, value, help)->group("Sampling");
   };

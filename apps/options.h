@@ -18,7 +18,7 @@ inline constexpr int kWrongUsage = 2;
 /// Prints one clear line to stderr; returns the exit code.
 int fail(const Error& error);
 
-/// Adds --model, --device, --dtype, ...
+/// Adds --model, --device, --dtype, ...; a value that can never be right is wrong usage.
 void add_engine_options(CLI::App& command, EngineOptions& options);
 
 /// Sampling options that the user gave; the rest comes from the model.
@@ -32,7 +32,8 @@ struct SamplingFlags {
 
   SamplingParams apply_to(SamplingParams defaults) const;
 };
-void add_sampling_options(CLI::App& command, SamplingFlags& flags);
+/// add_engine_options, and those of sampling.
+void add_request_options(CLI::App& command, EngineOptions& options, SamplingFlags& flags);
 
 /// A folder or file as given, or the folder of a built-in model: beside the program
 /// (../share/spate/models after installation) or in the source tree it was built in.

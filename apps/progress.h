@@ -12,8 +12,13 @@ class Progress {
  public:
   Progress();
 
-  /// Share of the whole in [0, 1] (negative: unknown) and what to say beside it.
-  void show(double share, const std::string& text);
+  /// What of the whole is done, as far as the job knows.
+  struct State {
+    double before = 0.0;  // share of the whole that was done when this run began, in [0, 1]
+    double done = -1.0;   // share that is done now; negative: unknown
+  };
+  /// Redraws, not too often. `text` is cut where the terminal is narrow.
+  void show(const State& state, const std::string& text);
   /// Clears the redrawn line.
   void finish();
 
@@ -21,8 +26,12 @@ class Progress {
   using Clock = std::chrono::steady_clock;
   bool terminal_;
   Clock::time_point begin_ = Clock::now();
-  Clock::time_point last_{};
+  Clock::time_point last_ = begin_;
 };
+
+/// What fits into `columns`: the bar shrinks first, then goes, then the text is cut.
+std::string progress_line(double share, const std::string& text, const std::string& left,
+                          int columns);
 
 /// "1h02m", "3m20s", "12s".
 std::string human_duration(double seconds);

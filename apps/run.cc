@@ -1,8 +1,8 @@
 // spate run: one completion, streamed to stdout.
-#include <csignal>
 #include <cstdio>
 #include <iostream>
 #include <iterator>
+#include <optional>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -10,6 +10,7 @@
 #include "apps/commands.h"
 #include "apps/interrupt.h"
 #include "apps/options.h"
+#include "apps/stream.h"
 
 namespace spate::apps {
 namespace {
@@ -17,12 +18,12 @@ namespace {
 struct RunOptions {
   EngineOptions engine;
   SamplingFlags sampling;
-  std::string prompt;
+  std::optional<std::string> prompt;
   bool echo = true;
 };
 
 Result<std::string> prompt_of(const RunOptions& o) {
-  if (!o.prompt.empty()) return o.prompt;
+  if (o.prompt) return *o.prompt;
   if (isatty(STDIN_FILENO) == 1) {
     return Error{ErrorCode::kInvalidArgument,
                  "no prompt: give one as an argument or on standard input"};
@@ -43,19 +44,13 @@ int run(const RunOptions& o) {
   Interrupt interrupt;
   Request request{.prompt = std::move(*tokens),
                   .sampling = o.sampling.apply_to((*engine)->default_sampling())};
-  request.on_token = [&](const TokenEvent& event) {
-    if (event.index == 0) {
-      std::fwrite(event.text.data(), 1, event.text.size(), stdout);
-      std::fflush(stdout);
-    }
-    if (interrupt.seen()) (*engine)->cancel(event.id);
-  };
-  const Result<RequestResult> result = (*engine)->complete(std::move(request));
+  const Result<RequestResult> result = stream_to_stdout(**engine, std::move(request), interrupt);
   fmt::print("\n");
   if (!result) return fail(result.error());
   if (result->completions.front().error) return fail(*result->completions.front().error);
   print_speed(*result);
-  return std::ferror(stdout) != 0 ? fail({ErrorCode::kIo, "standard output: write failed"}) : kDone;
+  if (std::ferror(stdout) != 0) return fail({ErrorCode::kIo, "standard output: write failed"});
+  return interrupt.seen() ? kFailed : kDone;
 }
 
 }  // namespace
@@ -65,8 +60,7 @@ void add_run(CLI::App& program, int& exit_code) {
   auto o = std::make_shared<RunOptions>();
   command->add_option("prompt", o->prompt, "text to continue; standard input when absent");
   command->add_flag("--echo,!--no-echo", o->echo, "print the prompt first (default)");
-  add_engine_options(*command, o->engine);
-  add_sampling_options(*command, o->sampling);
+  add_request_options(*command, o->engine, o->sampling);
   command->callback([o, &exit_code] { exit_code = run(*o); });
 }
 

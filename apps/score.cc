@@ -1,6 +1,5 @@
 // spate score: log-probabilities, option scoring, perplexity.
 #include <chrono>
-#include <fstream>
 
 #include <fmt/format.h>
 
@@ -40,14 +39,13 @@ int score_lines(const ScoreCommand& o, Engine& engine) {
   Result<Input> input = Input::open(o.input, o.output);
   if (!input) return fail(input.error());
   // Scoring is quick and its output is in input order: an earlier output is replaced.
-  if (o.output != "-") std::ofstream(o.output, std::ios::trunc);
-  Result<OutputFile> output = OutputFile::open(o.output);
+  Result<OutputFile> output = OutputFile::replace(o.output);
   if (!output) return fail(output.error());
   Progress bar;
   const auto begin = std::chrono::steady_clock::now();
   const Result<ScoreProgress> done =
       run_score(engine, input->stream(), *output, o.top_logprobs, [&](const ScoreProgress& p) {
-        bar.show(-1.0, fmt::format("{} lines, {} tokens", p.lines, p.tokens));
+        bar.show({}, fmt::format("{} lines, {} tokens", p.lines, p.tokens));
       });
   bar.finish();
   if (!done) return fail(done.error());

@@ -1,5 +1,4 @@
 // spate tokenize: text to token ids and back.
-#include <fstream>
 
 #include <fmt/format.h>
 
@@ -60,8 +59,7 @@ int convert_file(const Tokenizer& tokenizer, const TokenizeCommand& o) {
   Result<Input> input = Input::open(o.input, o.output);
   if (!input) return fail(input.error());
   std::istream& in = input->stream();
-  if (o.output != "-") std::ofstream(o.output, std::ios::trunc);
-  Result<OutputFile> output = OutputFile::open(o.output);
+  Result<OutputFile> output = OutputFile::replace(o.output);
   if (!output) return fail(output.error());
   std::string line;
   std::int64_t number = 0;

@@ -2,7 +2,7 @@
 """Makes tests/tokenizer/data: small tokenizers in the configuration of each model family, trained
 on the text below, and what Hugging Face `tokenizers` and `sentencepiece` do with odd texts.
 
-Needs: tokenizers, sentencepiece, protobuf. Run from the repository root.
+Needs: tokenizers, sentencepiece, protobuf, transformers. Run from the repository root.
 """
 
 from __future__ import annotations
@@ -580,6 +580,23 @@ def write_opt() -> None:
     write(OUT / "opt" / "tokenizer_config.json", {**config, "chat_template": "{{ messages }}"})
 
 
+def prefix_space_folders() -> None:
+    """tokenizer.model with the flags of tokenizer_config.json that say where the prefix space goes."""
+    from transformers import AutoTokenizer
+
+    names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    for name, flags in {
+        "sp_not_legacy": {"legacy": False},
+        "sp_no_prefix": {"legacy": False, "add_prefix_space": False},
+    }.items():
+        folder = OUT / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "tokenizer.model").write_bytes((OUT / "sp_llama" / "tokenizer.model").read_bytes())
+        write(folder / "tokenizer_config.json", {"tokenizer_class": "LlamaTokenizer", **names, **flags})
+        t = AutoTokenizer.from_pretrained(folder)
+        write(folder / "goldens.json", hugging_face_goldens(t.backend_tokenizer))
+
+
 def main() -> None:
     write(OUT / "texts.json", [b.hex() for b in TEXTS])
     write(OUT / "expressions.json", split_goldens([split(p) for p in SPLIT_PATTERNS], lengths=True))
@@ -593,6 +610,7 @@ def main() -> None:
         (OUT / name).mkdir(parents=True, exist_ok=True)
         (OUT / name / "tokenizer.model").write_bytes(model)
         write(OUT / name / "goldens.json", sentencepiece_goldens(model))
+    prefix_space_folders()
     write_opt()
 
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -31,6 +32,11 @@ struct EngineOptions {
   std::string isa = "auto";           // auto, avx512, avx2, generic
   std::int64_t max_batch_tokens = 0;  // 0: 512 on a CPU, 8192 on a GPU
   std::int64_t max_requests = 0;      // running at once; 0: 256 on a CPU, 1024 on a GPU
+  /// When a request may join those that run: lookahead (when the expected lengths fit the cache;
+  /// preemption corrects what was wrong), exact (when the longest fit; nothing is preempted).
+  std::string admission = "lookahead";
+  /// Who is served first: fifo, prefill-first, shortest-first, priority.
+  std::string policy = "fifo";
   std::uint64_t seed = 0;
   std::string load_format = "auto";  // auto, dummy (random weights of the config's shape)
 };
@@ -69,6 +75,9 @@ struct EngineStats {
 struct ChatMessage {
   std::string role{};
   std::string content{};
+  /// What else the model's template reads of a message: {"reasoning_content", "..."}, {"name",
+  /// ...}.
+  std::map<std::string, std::string> fields{};
 };
 
 /// Thread rule: submit and cancel may be called from any thread; everything else from the one

@@ -12,12 +12,12 @@
 namespace spate {
 
 enum class AdmissionKind : std::uint8_t {
-  kOptimistic,  // by the length that answers are expected to reach; preemption corrects it
-  kExact,       // by the longest length possible; nothing is ever preempted
+  kLookahead,  // by the length that answers are expected to reach; preemption corrects it
+  kExact,      // by the longest length possible; nothing is ever preempted
 };
 
 struct AdmissionOptions {
-  AdmissionKind kind = AdmissionKind::kOptimistic;
+  AdmissionKind kind = AdmissionKind::kLookahead;
   std::int64_t expected_new_tokens = 512;  // until finished answers tell better
 };
 

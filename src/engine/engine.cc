@@ -18,6 +18,19 @@ Error no_tokenizer(const std::string& path) {
                       path)};
 }
 
+/// The shapes that templates rely on; what is in the messages is the template's business.
+Result<void> check_conversation(const OrderedJson& json) {
+  const auto wrong = [](const char* what) {
+    return Error{ErrorCode::kInvalidArgument, fmt::format("a conversation: {}", what)};
+  };
+  if (!json.is_object()) return wrong("give a JSON object with \"messages\"");
+  const OrderedJson tools = json.value("tools", OrderedJson());
+  if (!tools.is_null() && !tools.is_array()) return wrong("\"tools\" must be an array");
+  const OrderedJson kwargs = json.value("chat_template_kwargs", OrderedJson::object());
+  if (!kwargs.is_object()) return wrong("\"chat_template_kwargs\" must be an object");
+  return {};
+}
+
 }  // namespace
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -48,7 +61,9 @@ std::string Engine::detokenize(std::span<const TokenId> tokens) const {
 Result<std::vector<TokenId>> Engine::tokenize_chat(std::span<const ChatMessage> messages) const {
   OrderedJson json = {{"messages", OrderedJson::array()}};
   for (const ChatMessage& m : messages) {
-    json["messages"].push_back({{"role", m.role}, {"content", m.content}});
+    OrderedJson& message = json["messages"].emplace_back();
+    message = {{"role", m.role}, {"content", m.content}};
+    for (const auto& [name, value] : m.fields) message[name] = value;
   }
   return tokenize_chat_json(json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace));
 }
@@ -62,6 +77,8 @@ Result<std::vector<TokenId>> Engine::tokenize_chat_json(std::string_view convers
   }
   const Result<OrderedJson> json = parse_ordered_json(conversation, "conversation");
   if (!json) return json.error();
+  const Result<void> shaped = check_conversation(*json);
+  if (!shaped) return shaped.error();
   const Tokenizer& tokenizer = *impl_->tokenizer;
   ChatInput input{.messages = json->value("messages", OrderedJson::array()),
                   .tools = json->value("tools", OrderedJson()),
@@ -72,7 +89,7 @@ Result<std::vector<TokenId>> Engine::tokenize_chat_json(std::string_view convers
     input.eos_token = std::string(tokenizer.id_to_token(*eos));
   const std::time_t now = std::time(nullptr);
   localtime_r(&now, &input.now);
-  input.extra = json->value("chat_template_kwargs", OrderedJson::object());
+  if (json->contains("chat_template_kwargs")) input.extra = json->at("chat_template_kwargs");
   const Result<std::string> text = impl_->chat_template->render(input);
   if (!text) return text.error();
   return tokenizer.encode(*text, {.add_special_tokens = false});

@@ -1,87 +1,22 @@
 // Engine::create: options checked, model loaded, memory planned, parts put together.
-#include <charconv>
-#include <optional>
-
-#include <fmt/format.h>
-
 #include "core/load_error.h"
 #include "device/gpu.h"
 #include "engine/cpu_executor.h"
 #include "engine/engine_impl.h"
 #include "engine/gpu_executor.h"
 #include "engine/memory_plan.h"
+#include "engine/options.h"
 #include "sample/params.h"
 
 namespace spate {
 namespace {
 
-Result<void> check_limits(const EngineOptions& o) {
-  if (o.max_batch_tokens < 0 || o.max_requests < 0 || o.kv_memory < 0 || o.threads < 0) {
-    return Error{ErrorCode::kInvalidArgument,
-                 fmt::format("--max-batch-tokens {}, --max-requests {}, --kv-memory {} and "
-                             "--threads {} must not be negative",
-                             o.max_batch_tokens, o.max_requests, o.kv_memory, o.threads)};
-  }
-  return {};
-}
-
-/// The number of the GPU that --device names; none for the CPU.
-Result<std::optional<int>> gpu_of(const std::string& device) {
-  if (device == "cpu") return std::optional<int>();
-  if (device == "cuda") return std::optional<int>(0);
-  int number = 0;
-  const char* end = device.data() + device.size();
-  if (device.starts_with("cuda:")) {
-    const auto [rest, error] = std::from_chars(device.data() + 5, end, number);
-    if (error == std::errc() && rest == end) return std::optional<int>(number);
-    if (error == std::errc() && *rest == ',') {
-      return Error{ErrorCode::kUnsupported,
-                   fmt::format("--device {}: one GPU at a time; use cuda:{}", device, number)};
-    }
-  }
-  return unknown_word("device", device, "cpu, cuda, cuda:0, cuda:1, ...");
-}
-
-Result<CpuIsa> isa_of(const std::string& name) {
-  const CpuIsa best = best_cpu_isa();
-  if (name == "auto") return best;
-  for (const CpuIsa isa : {CpuIsa::kGeneric, CpuIsa::kAvx2, CpuIsa::kAvx512}) {
-    if (name != name_of(isa)) continue;
-    if (isa <= best) return isa;
-    return Error{ErrorCode::kUnsupported,
-                 fmt::format("--isa {}: this machine has {} at best", name, name_of(best))};
-  }
-  return unknown_word("isa", name, "auto, generic, avx2, avx512");
-}
-
-Result<DType> gpu_kv_dtype_of(const EngineOptions& o) {
-  const std::string& name = o.kv_dtype;
-  if (name == "fp8") return DType::kF8E4M3;
-  if (name == "auto") return o.dtype == "f32" ? DType::kF32 : DType::kBF16;
-  if (name == "bf16" && o.dtype != "f32") return DType::kBF16;
-  if (name == "f32" && o.dtype == "f32") return DType::kF32;
-  return Error{
-      ErrorCode::kInvalidArgument,
-      fmt::format("--kv-dtype {}: on a GPU use auto, bf16 or fp8, and f32 with --dtype f32", name)};
-}
-
-Result<DType> kv_dtype_of(const EngineOptions& o, const HfConfig& config) {
-  if (o.device != "cpu") return gpu_kv_dtype_of(o);
-  if (o.kv_dtype == "int8") return DType::kI8;
-  if (o.kv_dtype != "auto") {
-    const std::optional<DType> named = dtype_named(o.kv_dtype);
-    if (named == DType::kF32 || named == DType::kF16 || named == DType::kBF16) return *named;
-    return unknown_word("kv-dtype", o.kv_dtype, "auto, f32, f16, bf16, int8");
-  }
+/// The cache's type where the options leave it open: that of the weights, or of the arithmetic.
+DType kv_dtype_for(const EngineOptions& o, const HfConfig& config, bool on_gpu) {
   if (o.dtype == "f32") return DType::kF32;
+  if (on_gpu) return DType::kBF16;
   const DType stored = config.dtype().value_or(DType::kBF16);
   return stored == DType::kF32 && o.weights != "auto" ? DType::kBF16 : stored;
-}
-
-Result<KvCacheKind> kv_kind_of(const std::string& name) {
-  if (name == "segment") return KvCacheKind::kSegment;
-  if (name == "paged") return KvCacheKind::kPaged;
-  return unknown_word("kv-cache", name, "segment, paged");
 }
 
 /// The folder's tokenizer; none is no error, a broken one is.
@@ -139,15 +74,12 @@ class EngineBuilder {
 
   Result<void> open_device() {
     const EngineOptions& o = impl_->options;
-    const Result<void> limits = check_limits(o);
-    if (!limits) return limits.error();
-    const Result<CpuIsa> isa = isa_of(o.isa);
-    if (!isa) return isa.error();
-    const Result<std::optional<int>> gpu = gpu_of(o.device);
-    if (!gpu) return gpu.error();
-    const CpuOptions host{.threads = {.threads = o.threads}, .isa = *isa};
-    if (*gpu) {
-      Result<std::unique_ptr<Device>> device = Device::cuda(**gpu, host);
+    Result<EngineChoices> choices = parse_options(o);
+    if (!choices) return choices.error();
+    choices_ = std::move(*choices);
+    const CpuOptions host{.threads = {.threads = o.threads}, .isa = choices_.isa};
+    if (choices_.gpu) {
+      Result<std::unique_ptr<Device>> device = Device::cuda(*choices_.gpu, host);
       if (!device) return device.error();
       impl_->device_ = std::move(*device);
     } else {
@@ -166,9 +98,7 @@ class EngineBuilder {
   }
 
   Result<void> load() {
-    const Result<LoadOptions> options = load_options_from(impl_->options);
-    if (!options) return options.error();
-    Result<LoadedModel> model = load_model(*options, *impl_->device_);
+    Result<LoadedModel> model = load_model(choices_.load, *impl_->device_);
     if (!model) return model.error();
     impl_->model = std::make_unique<LoadedModel>(std::move(*model));
     describe();
@@ -218,16 +148,16 @@ class EngineBuilder {
   Result<void> plan() {
     const EngineOptions& o = impl_->options;
     LoadedModel& m = *impl_->model;
-    const Result<DType> kv_dtype = kv_dtype_of(o, m.config);
-    if (!kv_dtype) return kv_dtype.error();
     geometry_ = m.model->kv_geometry();
-    kv_dtype_ = *kv_dtype;
     const Device& device = *impl_->device_;
+    kv_dtype_ = choices_.kv_dtype.value_or(kv_dtype_for(o, m.config, device.is_cuda()));
     const DecoderShape shape = m.config.decoder_shape();
     const std::int64_t rows = std::max(o.max_batch_tokens, o.max_requests);
+    logit_rows_ = logit_rows(o, impl_->info.vocab_size);
+    logits_ = logit_rows_.total * logit_row_bytes(impl_->info.vocab_size);
     gpu_limits_ = {.max_rows = rows,
                    .max_requests = o.max_requests,
-                   .max_logit_rows = o.max_requests,
+                   .max_logit_rows = logit_rows_.total,
                    .context_length = m.context_length};
     workspace_ = device.is_cuda()
                      ? gpu_workspace_bytes(shape, gpu_limits_, m.params->options().compute)
@@ -236,6 +166,8 @@ class EngineBuilder {
     Result<MemoryPlan> memory = plan_memory(
         {.weights = impl_->info.weight_bytes,
          .workspace = workspace_,
+         .logits = logits_,
+         .logit_rows = logit_rows_.total,
          .kv_block = KvCache::block_bytes(device.kind(), geometry_, kv_dtype_),
          .block_tokens = block_tokens_,
          .context_length = m.context_length,
@@ -254,30 +186,31 @@ class EngineBuilder {
   Result<void> reserve() {
     const EngineOptions& o = impl_->options;
     LoadedModel& m = *impl_->model;
-    const Result<KvCacheKind> kind = kv_kind_of(o.kv_cache);
-    if (!kind) return kind.error();
     Device& device = *impl_->device_;
     if (device.is_cuda()) {
       Result<std::unique_ptr<GpuWeights>> weights =
-          GpuWeights::load(*m.params, device, o.load_format == "dummy");
+          GpuWeights::load(*m.params, device, choices_.load.dummy);
       if (!weights) return weights.error();
       impl_->gpu_weights_ = std::move(*weights);
     }
     Result<KvCache> kv = KvCache::reserve(device, geometry_, kv_dtype_, memory_.kv_blocks);
     if (!kv) return kv.error();
-    impl_->allocator_ =
-        make_kv_allocator(*kind, {.n_blocks = memory_.kv_blocks, .block_tokens = block_tokens_});
+    impl_->allocator_ = make_kv_allocator(
+        choices_.kv_cache, {.n_blocks = memory_.kv_blocks, .block_tokens = block_tokens_});
     impl_->scheduler_ =
         std::make_unique<Scheduler>(SchedulerOptions{.max_batch_tokens = o.max_batch_tokens,
                                                      .max_requests = o.max_requests,
-                                                     .context_length = m.context_length},
+                                                     .max_scores = logit_rows_.scored,
+                                                     .context_length = m.context_length,
+                                                     .admission = {.kind = choices_.admission},
+                                                     .policy = choices_.policy},
                                     *impl_->allocator_);
     return device.is_cuda() ? make_gpu_part(std::move(*kv)) : make_cpu_part(std::move(*kv));
   }
 
   Result<void> make_cpu_part(KvCache kv) {
     LoadedModel& m = *impl_->model;
-    Result<Buffer> arena = Buffer::reserve_host(workspace_);
+    Result<Buffer> arena = Buffer::reserve_host(workspace_ + logits_);
     if (!arena) return arena.error();
     Result<Packer> packer = Packer::create(*m.params);
     if (!packer) return packer.error();
@@ -295,12 +228,14 @@ class EngineBuilder {
   Result<void> make_gpu_part(KvCache kv) {
     LoadedModel& m = *impl_->model;
     gpu_limits_.kv_blocks = memory_.kv_blocks;
-    Result<std::unique_ptr<Executor>> executor = make_gpu_executor({.device = *impl_->device_,
-                                                                    .model = *m.model,
-                                                                    .params = *m.params,
-                                                                    .kv = std::move(kv),
-                                                                    .limits = gpu_limits_},
-                                                                   m.config.decoder_shape());
+    Result<std::unique_ptr<Executor>> executor =
+        make_gpu_executor({.device = *impl_->device_,
+                           .model = *m.model,
+                           .params = *m.params,
+                           .kv = std::move(kv),
+                           .limits = gpu_limits_,
+                           .arena_bytes = workspace_ + logits_},
+                          m.config.decoder_shape());
     if (!executor) return executor.error();
     impl_->executor_ = std::move(*executor);
     impl_->packed_ = true;
@@ -309,7 +244,9 @@ class EngineBuilder {
 
   KvGeometry geometry_{};
   DType kv_dtype_ = DType::kBF16;
-  std::int64_t workspace_ = 0;
+  EngineChoices choices_;
+  LogitRows logit_rows_{};
+  std::int64_t workspace_ = 0, logits_ = 0;
   std::int64_t block_tokens_ = kKvBlockTokens;
   GpuLimits gpu_limits_{};
   MemoryPlan memory_{};

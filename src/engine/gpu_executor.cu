@@ -75,7 +75,7 @@ class GpuExecutor : public Executor {
 
   GpuExecutor(GpuParts parts, std::int64_t vocab)
       : parts_(std::move(parts)), gpu_(*parts_.device.gpu()), vocab_(vocab) {}
-  Result<void> reserve(const DecoderShape& shape);
+  Result<void> reserve();
   void warm_up();
   std::int32_t slot_of(SequenceId sequence);
   bool is_recordable(const Plan& plan, std::span<const RowOrder> orders) const;
@@ -108,19 +108,18 @@ class GpuExecutor : public Executor {
 
 Result<std::unique_ptr<Executor>> GpuExecutor::create(GpuParts parts, const DecoderShape& shape) {
   std::unique_ptr<GpuExecutor> executor(new GpuExecutor(std::move(parts), shape.vocab));
-  const Result<void> reserved = executor->reserve(shape);
+  const Result<void> reserved = executor->reserve();
   if (!reserved) return reserved.error();
   executor->warm_up();
   return std::unique_ptr<Executor>(std::move(executor));
 }
 
-Result<void> GpuExecutor::reserve(const DecoderShape& shape) {
+Result<void> GpuExecutor::reserve() {
   limits_ = batch_limits(parts_.limits);
   Result<std::unique_ptr<DeviceBatch>> batch = DeviceBatch::create(gpu_, limits_);
   if (!batch) return batch.error();
   batch_ = std::move(*batch);
-  Result<Buffer> arena = Buffer::reserve_gpu(
-      gpu_workspace_bytes(shape, parts_.limits, parts_.params.options().compute));
+  Result<Buffer> arena = Buffer::reserve_gpu(parts_.arena_bytes);
   if (!arena) return arena.error();
   arena_ = std::make_unique<Arena>(std::move(*arena));
   Result<Buffer> chosen = Buffer::reserve_gpu(limits_.logit_rows * 8);
@@ -308,7 +307,7 @@ std::int64_t gpu_workspace_bytes(const DecoderShape& s, const GpuLimits& limits,
   // their products.
   const std::int64_t row =
       4 * s.hidden + element * (2 * s.hidden + 3 * heads + 3 * s.intermediate) + 2048;
-  const std::int64_t logit_row = 4 * s.vocab + 8 * s.hidden + 2048;
+  const std::int64_t logit_row = 8 * s.hidden + 2048;
   constexpr std::int64_t kWidened = std::int64_t{80} << 20;
   return batch.rows * row + batch.logit_rows * logit_row + kWidened;
 }

@@ -28,9 +28,10 @@ struct GpuParts {
   ParamStore& params;
   KvCache kv;
   GpuLimits limits{};
+  std::int64_t arena_bytes = 0;  // gpu_workspace_bytes and the logits
 };
 
-/// Bytes of GPU memory besides weights and cache: a step's results, work lists, sampling.
+/// Bytes of GPU memory besides weights, cache and logits: a step's other results.
 std::int64_t gpu_workspace_bytes(const DecoderShape& shape, const GpuLimits& limits,
                                  ComputeDType compute);
 

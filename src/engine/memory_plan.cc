@@ -65,9 +65,23 @@ std::string memory_table(const std::vector<MemoryItem>& items) {
   return table;
 }
 
+std::int64_t logit_row_bytes(std::int64_t vocab_size) {
+  constexpr std::int64_t kAlignment = 256;
+  return 4 * vocab_size + kAlignment;
+}
+
+LogitRows logit_rows(const EngineOptions& o, std::int64_t vocab_size) {
+  constexpr std::int64_t kScoredBytes = std::int64_t{256} << 20;
+  constexpr std::int64_t kAtLeast = 64;  // a block of the cache: steps of scoring stay of use
+  const std::int64_t fit = kScoredBytes / logit_row_bytes(vocab_size) / kAtLeast * kAtLeast;
+  const std::int64_t sampled = std::min(o.max_requests, o.max_batch_tokens);
+  const std::int64_t scored = std::min(std::max(fit, kAtLeast), o.max_batch_tokens);
+  return {.scored = scored, .total = std::min(scored + sampled, o.max_batch_tokens)};
+}
+
 Result<MemoryPlan> plan_memory(const MemoryDemand& d) {
   const std::int64_t blocks_per_sequence = (d.context_length + d.block_tokens - 1) / d.block_tokens;
-  const std::int64_t fixed = d.weights + d.workspace;
+  const std::int64_t fixed = d.weights + d.workspace + d.logits;
   std::int64_t kv_bytes = d.kv_memory;
   if (kv_bytes == 0) {
     // Room for every request at full length, but no more than two thirds of what is left: the
@@ -84,6 +98,7 @@ Result<MemoryPlan> plan_memory(const MemoryDemand& d) {
   plan.items = {{d.on_gpu ? "weights, on the GPU" : "weights, packed", d.weights},
                 {fmt::format("key-value cache, {} tokens", plan.kv_blocks * d.block_tokens),
                  plan.kv_blocks * d.kv_block},
+                {fmt::format("logits of a step, {} rows", d.logit_rows), d.logits},
                 {"workspace of a step, at most", d.workspace}};
   if (plan.kv_blocks < 1 || plan.total() > d.available) {
     return Error{

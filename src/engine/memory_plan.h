@@ -15,6 +15,8 @@ namespace spate {
 struct MemoryDemand {
   std::int64_t weights = 0;         // packed matrices
   std::int64_t workspace = 0;       // one step's results
+  std::int64_t logits = 0;          // of one step
+  std::int64_t logit_rows = 0;      // rows that they are
   std::int64_t kv_block = 0;        // one block of the cache, all layers
   std::int64_t block_tokens = 0;    // tokens
   std::int64_t context_length = 0;  // tokens of the longest sequence
@@ -29,6 +31,16 @@ struct MemoryPlan {
   std::vector<MemoryItem> items{};
   std::int64_t total() const;
 };
+
+/// How many rows of logits one step may have: one for every sequence that samples, and as many of
+/// scored prompts as a quarter of a GiB holds, since a vocabulary may have 250,000 tokens.
+struct LogitRows {
+  std::int64_t scored = 0;  // besides the sampled ones
+  std::int64_t total = 0;
+};
+LogitRows logit_rows(const EngineOptions& options, std::int64_t vocab_size);
+/// Bytes of one row of logits, with its alignment.
+std::int64_t logit_row_bytes(std::int64_t vocab_size);
 
 /// kOutOfMemory with the table when the plan is larger than what is available.
 Result<MemoryPlan> plan_memory(const MemoryDemand& demand);

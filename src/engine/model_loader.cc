@@ -61,37 +61,8 @@ LoadedModel build(const LoadOptions& options, const HfConfig& config, Device& de
 
 }  // namespace
 
-Error unknown_word(std::string_view option, std::string_view value, std::string_view known) {
-  return {ErrorCode::kInvalidArgument,
-          fmt::format("--{} {}: unknown; use one of {}", option, value, known)};
-}
-
-Result<LoadOptions> load_options_from(const EngineOptions& options) {
-  LoadOptions load{.path = options.model, .context_length = options.context_length};
-  if (options.dtype == "f32") {
-    load.params.compute = ComputeDType::kF32;
-  } else if (options.dtype != "auto" && options.dtype != "bf16") {
-    return unknown_word("dtype", options.dtype, "auto, f32, bf16");
-  }
-  if (options.weights == "q8") {
-    load.params.quantize = WeightFormat::kQ8;
-  } else if (options.weights == "q4") {
-    load.params.quantize = WeightFormat::kQ4;
-  } else if (options.weights == "fp8" && options.device != "cpu") {
-    load.params.quantize = WeightFormat::kFp8;
-  } else if (options.weights != "auto") {
-    return unknown_word("weights", options.weights,
-                        options.device == "cpu" ? "auto, q8, q4" : "auto, fp8, q8, q4");
-  }
-  if (options.load_format != "auto" && options.load_format != "dummy") {
-    return unknown_word("load-format", options.load_format, "auto, dummy");
-  }
-  load.dummy = options.load_format == "dummy";
-  return load;
-}
-
 Result<LoadedModel> load_model(const LoadOptions& options, Device& device) {
-  Result<HfConfig> config = HfConfig::load(options.path);
+  const Result<HfConfig> config = HfConfig::load(options.path);
   if (!config) return config.error();
   return load_result([&] { return build(options, *config, device); });
 }

@@ -3,7 +3,6 @@
 
 #include <memory>
 #include <string>
-#include <string_view>
 
 #include "device/device.h"
 #include "models/language_model.h"
@@ -28,19 +27,13 @@ struct LoadedModel {
   std::int64_t context_length = 0;
 };
 
-/// What of EngineOptions concerns the weights, checked.
+/// What of EngineOptions concerns the weights, checked (engine/options.h).
 struct LoadOptions {
   std::string path{};
   ParamOptions params{};
   bool dummy = false;
   std::int64_t context_length = 0;  // 0: the model's
 };
-
-/// "--dtype f8: unknown; use one of ...": what every option that is a word answers.
-Error unknown_word(std::string_view option, std::string_view value, std::string_view known);
-
-/// Parses dtype, weights and load_format; an unknown word is named with the known ones.
-Result<LoadOptions> load_options_from(const EngineOptions& options);
 
 /// Maps the files and builds the model for `device`; nothing is packed or moved there yet. Errors
 /// name file, key or tensor.

@@ -18,8 +18,8 @@ using Clock = std::chrono::steady_clock;
 
 /// Made by submit on any thread, then owned by the engine's thread.
 struct RequestState {
-  RequestState(RequestId id_, Request request_, Sampler sampler_, std::uint64_t seed_)
-      : id(id_), request(std::move(request_)), sampler(std::move(sampler_)), seed(seed_) {}
+  RequestState(RequestId number, Request asked, Sampler rules, std::uint64_t random_seed)
+      : id(number), request(std::move(asked)), sampler(std::move(rules)), seed(random_seed) {}
 
   RequestId id;
   Request request;

@@ -22,6 +22,7 @@ Scheduler::Scheduler(const SchedulerOptions& options, KvAllocator& cache)
     : options_(options), cache_(cache), admission_(options.admission, cache) {
   SPATE_CHECK_OP(options.max_batch_tokens, >, 0);
   SPATE_CHECK_OP(options.max_requests, >, 0);
+  SPATE_CHECK_OP(options.max_scores, >, 0);
   // Every running sequence can take its next token in every step.
   options_.max_requests = std::min(options.max_requests, options.max_batch_tokens);
 }

@@ -28,6 +28,9 @@ namespace spate {
 struct SchedulerOptions {
   std::int64_t max_batch_tokens = 2048;  // rows of one plan, at most
   std::int64_t max_requests = 256;       // sequences that hold cache, at most
+  /// Rows of logits in one plan besides those that are sampled, at most: memory for them is
+  /// planned.
+  std::int64_t max_scores = std::numeric_limits<std::int64_t>::max();
   std::int64_t context_length = std::numeric_limits<std::int64_t>::max();  // the model's
   AdmissionOptions admission{};
   Policy policy = fifo_policy();
@@ -86,6 +89,7 @@ class Scheduler {
   // What is left of a step's budget. A prompt that was cut ends the step for other prompts.
   struct Budget {
     std::int64_t n_tokens = 0;
+    std::int64_t n_scores = 0;
     bool prompt_cut = false;
   };
 
@@ -105,6 +109,7 @@ class Scheduler {
   bool try_admit(Sequence& sequence, Plan& plan);
   std::optional<std::int64_t> shareable(const Sequence& sequence, const Sequence& elder) const;
   bool place(Sequence& sequence, std::int64_t n_shared, Plan& plan);
+  static std::int64_t chunk_tokens(const Sequence& sequence, const Budget& budget);
   void append_chunk(Plan& plan, Sequence& sequence, Budget& budget);
 
   void accept(Sequence& sequence, std::int64_t position, const Outcome& outcome);

@@ -24,7 +24,8 @@ void Scheduler::next(Plan& plan, const StepBudget& step_budget) {
 
   turns_.clear();
   for (const Sequence* sequence : running_) turns_.push_back(turn_of(*sequence));
-  Budget budget{.n_tokens = std::min(step_budget.n_tokens, options_.max_batch_tokens)};
+  Budget budget{.n_tokens = std::min(step_budget.n_tokens, options_.max_batch_tokens),
+                .n_scores = options_.max_scores};
   Turn waiting_turn = Turn::kThird;
   if (!waiting_.empty()) waiting_turn = turn_of(*lookup(waiting_.begin()->second));
   for (const Turn turn : {Turn::kFirst, Turn::kSecond, Turn::kThird}) {
@@ -166,10 +167,26 @@ bool Scheduler::place(Sequence& sequence, std::int64_t n_shared, Plan& plan) {
   return true;
 }
 
+// As many tokens as the budget has, also of rows that are scored: the last row of a chunk that
+// samples has room of its own.
+std::int64_t Scheduler::chunk_tokens(const Sequence& sequence, const Budget& budget) {
+  const std::int64_t n_most = std::min(sequence.n_remaining(), budget.n_tokens);
+  const std::int64_t n_before =
+      std::max<std::int64_t>(sequence.next_logits - sequence.n_computed, 0);
+  const std::int64_t end = sequence.n_computed + n_most;
+  const bool samples = end == sequence.size() && end < sequence.max_tokens;
+  const std::int64_t n_scores = n_most - n_before - (samples ? 1 : 0);
+  return n_scores <= budget.n_scores ? n_most : n_before + budget.n_scores;
+}
+
 void Scheduler::append_chunk(Plan& plan, Sequence& sequence, Budget& budget) {
   Chunk chunk{.sequence = sequence.id,
               .first = sequence.n_computed,
-              .count = std::min(sequence.n_remaining(), budget.n_tokens)};
+              .count = chunk_tokens(sequence, budget)};
+  if (chunk.count == 0) {  // its turn comes when fewer rows are scored
+    budget.prompt_cut = true;
+    return;
+  }
   if (chunk.count < sequence.n_remaining()) {
     budget.prompt_cut = true;
     // Cut at the end of a block where possible: the next chunk starts with whole panels.
@@ -186,6 +203,7 @@ void Scheduler::append_chunk(Plan& plan, Sequence& sequence, Budget& budget) {
   ++sequence.n_in_flight;
   if (chunk.samples) sequence.tokens.push_back(kTokenInFlight);
   budget.n_tokens -= chunk.count;
+  budget.n_scores -= std::max<std::int64_t>(chunk.n_logits - (chunk.samples ? 1 : 0), 0);
   plan.n_tokens += chunk.count;
   plan.n_logits += chunk.n_logits;
   plan.n_samples += chunk.samples ? 1 : 0;

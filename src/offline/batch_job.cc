@@ -1,6 +1,5 @@
 #include "offline/batch_job.h"
 
-#include <map>
 #include <memory>
 #include <optional>
 #include <unordered_map>
@@ -11,6 +10,7 @@
 
 #include "offline/batch_line.h"
 #include "offline/json_fields.h"
+#include "offline/lanes.h"
 #include "sample/rng.h"
 
 namespace spate {
@@ -68,24 +68,25 @@ class Job {
   }
 
   void submit(const std::string& text, std::int64_t number) {
-    const std::int64_t order = next_order_++;
+    const Lanes::Place place =
+        lanes_.begin(options_.keep_order ? std::string() : dump_line(batch_line_id(text, number)));
     Result<BatchLine> parsed = parse_batch_line(engine_, text, number, options_.defaults);
-    if (!parsed) return fail(order, text, number, parsed.error());
+    if (!parsed) return fail(place, text, number, parsed.error());
     auto line = std::make_shared<BatchLine>(std::move(*parsed));
     Request request = std::move(line->request);
     // Not the engine's own default, which counts requests: a resumed run sends fewer of them.
     std::optional<std::uint64_t>& seed = request.sampling.seed;
     if (!seed) seed = request_seed(options_.seed, static_cast<std::uint64_t>(number));
-    request.on_done = [this, line, order, number](RequestResult result) {
+    request.on_done = [this, line, place, number](RequestResult result) {
       in_engine_.erase(std::exchange(result.id, number));  // ids stay unique across resumed runs
-      finish(*line, order, result);
+      finish(*line, place, result);
     };
     const Result<RequestId> id = engine_.submit(std::move(request));
-    if (!id) return fail(order, text, number, id.error());
+    if (!id) return fail(place, text, number, id.error());
     in_engine_.insert(*id);
   }
 
-  void finish(const BatchLine& line, std::int64_t order, const RequestResult& result) {
+  void finish(const BatchLine& line, const Lanes::Place& place, const RequestResult& result) {
     bool failed = false;
     for (const Completion& c : result.completions) {
       if (c.finish_reason == FinishReason::kCancelled) return;  // left for the next run
@@ -94,30 +95,22 @@ class Job {
     progress_.prompt_tokens += result.prompt_tokens;
     progress_.completion_tokens += result.completion_tokens;
     progress_.failed += static_cast<std::int64_t>(failed);
-    write(order, batch_result_line(engine_, line, result));
+    write(place, batch_result_line(engine_, line, result));
   }
 
-  void fail(std::int64_t order, const std::string& text, std::int64_t number, const Error& error) {
+  void fail(const Lanes::Place& place, const std::string& text, std::int64_t number,
+            const Error& error) {
     ++progress_.failed;
-    write(order, batch_error_line(text, number, error));
+    write(place, batch_error_line(text, number, error));
   }
 
-  void write(std::int64_t order, std::string line) {
-    ++progress_.finished;
-    if (!options_.keep_order) return append(line);
-    held_back_.emplace(order, std::move(line));
-    for (auto next = held_back_.find(written_); next != held_back_.end();
-         next = held_back_.find(written_)) {
-      append(next->second);
-      held_back_.erase(next);
-      ++written_;
-    }
-  }
-
-  void append(const std::string& line) {
-    if (failure_) return;
-    const Result<void> done = output_.append(line);
-    if (!done) failure_ = done.error();
+  void write(const Lanes::Place& place, std::string line) {
+    lanes_.finish(place, std::move(line), [this](const std::string& next) {
+      if (failure_) return;
+      const Result<void> done = output_.append(next);
+      if (!done) failure_ = done.error();
+      ++progress_.finished;
+    });
   }
 
   Engine& engine_;
@@ -126,9 +119,9 @@ class Job {
   const BatchOptions& options_;
   BatchProgress progress_{};
   std::unordered_map<std::string, std::int64_t> finished_before_;  // id -> lines
-  std::map<std::int64_t, std::string> held_back_;
-  std::int64_t next_order_ = 0;
-  std::int64_t written_ = 0;
+  /// One for all lines where their order is to be kept; else one for each id, so that counting the
+  /// lines of an id in the output tells which of the input's are done.
+  Lanes lanes_;
   std::unordered_set<RequestId> in_engine_;
   std::optional<Error> failure_;
 };

@@ -35,7 +35,9 @@ struct BatchProgress {
 /// written, the rest is left for the next run.
 using BatchObserver = std::function<bool(const BatchProgress&)>;
 
-/// Runs the job to its end. An Error means that the output could not be written.
+/// Runs the job to its end. What an earlier run has written is not done again: of n input lines
+/// with one id, as many as the output has lines with it, from the first on, since lines with the
+/// same id are written in input order. An Error means that the output could not be written.
 Result<BatchProgress> run_batch(Engine& engine, std::istream& input, OutputFile& output,
                                 const BatchOptions& options, const BatchObserver& observer);
 

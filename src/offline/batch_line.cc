@@ -22,8 +22,16 @@ Result<void> check_messages(const Json& messages) {
   return {};
 }
 
+/// From the text again: templates print tools and arguments in the order of their keys.
+Result<std::vector<TokenId>> tokenize_messages(const Engine& engine, std::string_view text) {
+  const Result<OrderedJson> line = parse_ordered_json(text, "the line");
+  if (!line) return line.error();
+  return engine.tokenize_chat_json(line->value("body", *line).dump());
+}
+
 /// Prompt fields of Spate's own dialect and of both OpenAI bodies; exactly one must be there.
-Result<std::vector<TokenId>> prompt_of(const Engine& engine, const Json& fields) {
+Result<std::vector<TokenId>> prompt_of(const Engine& engine, const Json& fields,
+                                       std::string_view text) {
   const int given = static_cast<int>(fields.contains("prompt")) +
                     static_cast<int>(fields.contains("prompt_token_ids")) +
                     static_cast<int>(fields.contains("messages"));
@@ -36,7 +44,7 @@ Result<std::vector<TokenId>> prompt_of(const Engine& engine, const Json& fields)
   if (fields.contains("messages")) {
     const Result<void> shaped = check_messages(fields.at("messages"));
     if (!shaped) return shaped.error();
-    return engine.tokenize_chat_json(fields.dump());
+    return tokenize_messages(engine, text);
   }
   if (fields.contains("prompt_token_ids")) {
     return token_ids_of(fields.at("prompt_token_ids"), "prompt_token_ids",
@@ -46,6 +54,17 @@ Result<std::vector<TokenId>> prompt_of(const Engine& engine, const Json& fields)
   if (prompt.is_string()) return engine.tokenize(prompt.get_ref<const std::string&>());
   if (prompt.is_array()) return token_ids_of(prompt, "prompt", engine.info().vocab_size);
   return wrong_type("prompt", prompt, "a string");
+}
+
+/// [null, logprob, ...]: one per prompt token, the first of which has no predecessor.
+void add_prompt_logprobs(const BatchLine& line, const RequestResult& result, Json& out) {
+  out["prompt_token_ids"] = line.prompt;
+  out["prompt_logprobs"] = Json::array();
+  out["prompt_top_logprobs"] = Json::array();
+  for (const std::optional<TokenLogprobs>& l : result.prompt_logprobs) {
+    out["prompt_logprobs"].push_back(l ? Json(l->chosen) : Json());
+    out["prompt_top_logprobs"].push_back(l ? alternatives_json(*l) : Json());
+  }
 }
 
 Json own_completion(const Completion& c, bool wants_logprobs) {
@@ -66,6 +85,7 @@ Json own_result(const BatchLine& line, const RequestResult& result) {
   out.update(own_completion(result.completions.front(), line.wants_logprobs));
   out["prompt_tokens"] = result.prompt_tokens;
   out["completion_tokens"] = result.completion_tokens;
+  if (line.wants_prompt_logprobs) add_prompt_logprobs(line, result, out);
   if (result.completions.size() > 1) {
     for (const Completion& c : result.completions) {
       Json one = own_completion(c, line.wants_logprobs);
@@ -106,10 +126,7 @@ Result<Json> open_envelope(const Json& json, BatchLine& line) {
   return body;
 }
 
-}  // namespace
-
-Json batch_line_id(std::string_view line, std::int64_t number) {
-  const Json json = Json::parse(line, nullptr, false);
+Json id_of(const Json& json, std::int64_t number) {
   if (json.is_object()) {
     for (const char* key : {"custom_id", "id"}) {
       if (json.contains(key)) return json.at(key);
@@ -118,21 +135,29 @@ Json batch_line_id(std::string_view line, std::int64_t number) {
   return number;
 }
 
+}  // namespace
+
+Json batch_line_id(std::string_view line, std::int64_t number) {
+  return id_of(Json::parse(line, nullptr, false), number);
+}
+
 Result<BatchLine> parse_batch_line(const Engine& engine, std::string_view text, std::int64_t number,
                                    const SamplingParams& defaults) {
   const Result<Json> json = parse_json(text, fmt::format("line {}", number + 1));
   if (!json) return json.error();
   if (!json->is_object()) return wrong_type("the line", *json, "a JSON object");
-  BatchLine line{.id = batch_line_id(text, number)};
+  BatchLine line{.id = id_of(*json, number)};
   const Result<Json> fields = open_envelope(*json, line);
   if (!fields) return fields.error();
   Result<ParsedSampling> sampling = sampling_from_json(*fields, defaults);
   if (!sampling) return sampling.error();
-  Result<std::vector<TokenId>> prompt = prompt_of(engine, *fields);
+  Result<std::vector<TokenId>> prompt = prompt_of(engine, *fields, text);
   if (!prompt) return prompt.error();
   line.request.prompt = std::move(*prompt);
   line.request.sampling = std::move(sampling->params);
   line.wants_logprobs = line.request.sampling.logprobs.has_value();
+  line.wants_prompt_logprobs = line.request.sampling.prompt_logprobs.has_value();
+  if (line.wants_prompt_logprobs) line.prompt = line.request.prompt;
   if (fields->contains("priority") && fields->at("priority").is_number_integer()) {
     line.request.priority = fields->at("priority").get<std::int64_t>();
   }
@@ -149,13 +174,13 @@ std::string batch_result_line(const Engine& engine, const BatchLine& line,
     case BatchLine::Dialect::kOwn:
       return dump_line(own_result(line, result));
     case BatchLine::Dialect::kOpenAiChat:
-      return dump_line(
-          openai_envelope(line.id, result.id, openai_chat(engine, line.model, result)));
+      return dump_line(openai_envelope(line.id, result.id,
+                                       openai_chat(engine, line.model, line.prompt, result)));
     case BatchLine::Dialect::kOpenAiCompletion:
       break;
   }
-  return dump_line(
-      openai_envelope(line.id, result.id, openai_completion(engine, line.model, result)));
+  return dump_line(openai_envelope(line.id, result.id,
+                                   openai_completion(engine, line.model, line.prompt, result)));
 }
 
 std::string batch_error_line(std::string_view input_line, std::int64_t number, const Error& error) {

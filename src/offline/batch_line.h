@@ -20,6 +20,8 @@ struct BatchLine {
   std::string model{};  // echoed in OpenAI's dialect
   Request request{};
   bool wants_logprobs = false;
+  bool wants_prompt_logprobs = false;
+  std::vector<TokenId> prompt{};  // where its log-probabilities are reported
 };
 
 /// The id of a line, even of one that is otherwise wrong: what resuming compares.

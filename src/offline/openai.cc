@@ -55,6 +55,23 @@ Json completion_logprobs(const Engine& engine, const Completion& c) {
   return out;
 }
 
+/// [null, {"TOKEN ID": {"logprob", "decoded_token"}, ...}, ...]: the given token and alternatives.
+Json prompt_logprobs(const Engine& engine, std::span<const TokenId> prompt,
+                     const RequestResult& result) {
+  Json out = Json::array();
+  for (std::size_t i = 0; i < result.prompt_logprobs.size(); ++i) {
+    const std::optional<TokenLogprobs>& l = result.prompt_logprobs[i];
+    Json& tokens = out.emplace_back();
+    if (!l) continue;
+    const auto add = [&](TokenId id, float logprob) {
+      tokens[std::to_string(id)] = {{"logprob", logprob}, {"decoded_token", text_of(engine, id)}};
+    };
+    for (const TokenLogprobs::Alternative& a : l->top) add(a.id, a.logprob);
+    add(prompt[i], l->chosen);
+  }
+  return out;
+}
+
 Json body(std::string_view prefix, std::string_view object, const std::string& model,
           const RequestResult& result) {
   return {{"id", fmt::format("{}-{}", prefix, result.id)},
@@ -70,7 +87,8 @@ Json body(std::string_view prefix, std::string_view object, const std::string& m
 
 }  // namespace
 
-Json openai_chat(const Engine& engine, const std::string& model, const RequestResult& result) {
+Json openai_chat(const Engine& engine, const std::string& model, std::span<const TokenId> prompt,
+                 const RequestResult& result) {
   Json out = body("chatcmpl", "chat.completion", model, result);
   for (const Completion& c : result.completions) {
     out["choices"].push_back({{"index", c.index},
@@ -78,17 +96,21 @@ Json openai_chat(const Engine& engine, const std::string& model, const RequestRe
                               {"logprobs", chat_logprobs(engine, c)},
                               {"finish_reason", name_of(c.finish_reason)}});
   }
+  if (!prompt.empty()) out["prompt_logprobs"] = prompt_logprobs(engine, prompt, result);
   return out;
 }
 
 Json openai_completion(const Engine& engine, const std::string& model,
-                       const RequestResult& result) {
+                       std::span<const TokenId> prompt, const RequestResult& result) {
   Json out = body("cmpl", "text_completion", model, result);
   for (const Completion& c : result.completions) {
     out["choices"].push_back({{"index", c.index},
                               {"text", c.text},
                               {"logprobs", completion_logprobs(engine, c)},
                               {"finish_reason", name_of(c.finish_reason)}});
+    if (!prompt.empty()) {
+      out["choices"].back()["prompt_logprobs"] = prompt_logprobs(engine, prompt, result);
+    }
   }
   return out;
 }

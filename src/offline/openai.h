@@ -1,6 +1,7 @@
 // Results in the shapes of OpenAI's API (chat completions, completions, Batch output lines).
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "core/json.h"
@@ -9,8 +10,11 @@
 
 namespace spate {
 
-Json openai_chat(const Engine& engine, const std::string& model, const RequestResult& result);
-Json openai_completion(const Engine& engine, const std::string& model, const RequestResult& result);
+/// `prompt` where its log-probabilities are reported (vLLM's field "prompt_logprobs"), else empty.
+Json openai_chat(const Engine& engine, const std::string& model, std::span<const TokenId> prompt,
+                 const RequestResult& result);
+Json openai_completion(const Engine& engine, const std::string& model,
+                       std::span<const TokenId> prompt, const RequestResult& result);
 
 /// A line of a Batch output file around a response's body.
 Json openai_envelope(const Json& custom_id, RequestId id, Json body);

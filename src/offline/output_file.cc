@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,22 +35,48 @@ std::int64_t whole_lines(int fd, std::int64_t size) {
 
 }  // namespace
 
-Result<OutputFile> OutputFile::open(const std::string& path) {
+/// The lock goes with the descriptor, so that a killed process leaves none. File systems without
+/// locks do without.
+Result<OutputFile> OutputFile::open_locked(const std::string& path) {
   if (path == "-") return OutputFile("standard output", STDOUT_FILENO, -1);
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) return io_error(path, "cannot open for writing");
-  OutputFile file(path, fd, 0);
+  OutputFile file(path, fd, -1);
   struct stat info {};
   if (fstat(fd, &info) != 0) return io_error(path, "cannot read its size");
-  if (!S_ISREG(info.st_mode)) {
-    file.size_ = -1;  // a pipe or a device: nothing to resume
-    return file;
+  if (!S_ISREG(info.st_mode)) return file;  // a pipe or a device: nothing to resume
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    return Error{ErrorCode::kIo,
+                 fmt::format("{}: another process is writing it; wait for its end, or name another "
+                             "output",
+                             path)};
   }
-  file.size_ = whole_lines(fd, info.st_size);
-  if (file.size_ != info.st_size && ftruncate(fd, file.size_) != 0) {
-    return io_error(path, "cannot remove a partial last line");
-  }
-  if (lseek(fd, file.size_, SEEK_SET) < 0) return io_error(path, "cannot go to its end");
+  if (fstat(fd, &info) != 0) return io_error(path, "cannot read its size");
+  file.size_ = info.st_size;
+  return file;
+}
+
+/// What is cut off is gone; writing goes on from there.
+Result<void> OutputFile::cut(std::int64_t size) {
+  if (size != size_ && ftruncate(fd_, size) != 0) return io_error(path_, "cannot be shortened");
+  if (lseek(fd_, size, SEEK_SET) < 0) return io_error(path_, "cannot go to its end");
+  size_ = size;
+  return {};
+}
+
+Result<OutputFile> OutputFile::open(const std::string& path) {
+  Result<OutputFile> file = open_locked(path);
+  if (!file || file->size_ < 0) return file;
+  const Result<void> done = file->cut(whole_lines(file->fd_, file->size_));
+  if (!done) return done.error();
+  return file;
+}
+
+Result<OutputFile> OutputFile::replace(const std::string& path) {
+  Result<OutputFile> file = open_locked(path);
+  if (!file || file->size_ < 0) return file;
+  const Result<void> done = file->cut(0);
+  if (!done) return done.error();
   return file;
 }
 

@@ -12,11 +12,13 @@
 
 namespace spate {
 
-/// Move-only; one writer.
+/// Move-only; one writer: while it lives no other process can open the same file as an OutputFile.
 class OutputFile {
  public:
   /// Opens for appending and cuts off a partial last line. "-" is standard output.
   static Result<OutputFile> open(const std::string& path);
+  /// The same, without what an earlier run may have left.
+  static Result<OutputFile> replace(const std::string& path);
 
   OutputFile(OutputFile&& other) noexcept;
   OutputFile& operator=(OutputFile&&) = delete;
@@ -31,6 +33,8 @@ class OutputFile {
   Result<void> append(std::string_view line);
 
  private:
+  static Result<OutputFile> open_locked(const std::string& path);
+  Result<void> cut(std::int64_t size);
   OutputFile(std::string path, int fd, std::int64_t size)
       : path_(std::move(path)), fd_(fd), size_(size) {}
 

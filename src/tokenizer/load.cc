@@ -42,7 +42,7 @@ std::unique_ptr<TokenizerParts> read_folder(const std::string& folder) {
   if (is_json) {
     parts = read_tokenizer_json(read_text(json), json);
   } else if (exists(model)) {
-    parts = read_sentencepiece(read_text(model), model);
+    parts = read_sentencepiece(read_text(model), model, config);
   } else if (exists(vocab) && exists(merges)) {
     parts = read_vocab_and_merges(vocab, merges, config);
   } else {
@@ -74,7 +74,7 @@ std::unique_ptr<TokenizerParts> read_path(const std::string& path) {
     return parts;
   }
   if (file.extension() == ".json") return read_tokenizer_json(read_text(path), path);
-  if (file.extension() == ".model") return read_sentencepiece(read_text(path), path);
+  if (file.extension() == ".model") return read_sentencepiece(read_text(path), path, {});
   if (!exists(path)) throw LoadError(ErrorCode::kNotFound, fmt::format("{}: not found", path));
   throw LoadError(
       ErrorCode::kUnsupported,
@@ -106,7 +106,7 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::from_json(std::string_view text,
 
 Result<std::unique_ptr<Tokenizer>> Tokenizer::from_sentencepiece(std::string_view bytes,
                                                                  std::string_view source) {
-  return build([&] { return read_sentencepiece(bytes, std::string(source)); });
+  return build([&] { return read_sentencepiece(bytes, std::string(source), {}); });
 }
 
 }  // namespace spate

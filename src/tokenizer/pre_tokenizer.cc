@@ -281,6 +281,10 @@ std::unique_ptr<PreTokenizer> make_pre_tokenizer(const JsonNode& node) {
   return make_nested(node, 0);
 }
 
+std::unique_ptr<PreTokenizer> make_first_space_pre_tokenizer() {
+  return std::make_unique<Metaspace>(std::string(kMetaSpace), Metaspace::Prepend::kFirst, false);
+}
+
 std::unique_ptr<PreTokenizer> make_byte_level_pre_tokenizer(bool add_prefix_space) {
   return std::make_unique<ByteLevel>(add_prefix_space, true);
 }

@@ -23,5 +23,7 @@ class PreTokenizer {
 std::unique_ptr<PreTokenizer> make_pre_tokenizer(const JsonNode& node);
 /// GPT-2's: its expression, then bytes as characters.
 std::unique_ptr<PreTokenizer> make_byte_level_pre_tokenizer(bool add_prefix_space);
+/// Spaces as U+2581, and one before a whole text that does not begin with one; does not cut.
+std::unique_ptr<PreTokenizer> make_first_space_pre_tokenizer();
 
 }  // namespace spate

@@ -15,9 +15,13 @@ namespace spate {
 /// tokenizer.json.
 std::unique_ptr<TokenizerParts> read_tokenizer_json(std::string_view text,
                                                     const std::string& source);
-/// tokenizer.model, a SentencePiece ModelProto.
+/// tokenizer.model, a SentencePiece ModelProto. Its prefix space goes before every text between
+/// special tokens, as SentencePiece would; tokenizer_config.json may ask for transformers' newer
+/// rule ("legacy": false: before the beginning of the whole only, and not before another space) or
+/// for none ("add_prefix_space": false).
 std::unique_ptr<TokenizerParts> read_sentencepiece(std::string_view bytes,
-                                                   const std::string& source);
+                                                   const std::string& source,
+                                                   const TokenizerConfig& config);
 /// GPT-2's vocab.json and merges.txt.
 std::unique_ptr<TokenizerParts> read_vocab_and_merges(const std::string& vocab_path,
                                                       const std::string& merges_path,

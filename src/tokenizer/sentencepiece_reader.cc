@@ -80,12 +80,18 @@ void name_special_tokens(const SentencePieceModel& model, TokenizerParts& parts)
 }  // namespace
 
 std::unique_ptr<TokenizerParts> read_sentencepiece(std::string_view bytes,
-                                                   const std::string& source) {
+                                                   const std::string& source,
+                                                   const TokenizerConfig& config) {
   SentencePieceModel model = parse_sentencepiece_model(bytes, source);
+  model.add_dummy_prefix = model.add_dummy_prefix && config.add_prefix_space.value_or(true);
   auto parts = std::make_unique<TokenizerParts>();
-  parts->normalizer = std::make_unique<SentencePieceNormalizer>(model, source);
   parts->decoder = make_sentencepiece_decoder({.strip_one_space = model.add_dummy_prefix,
                                                .strip_all_spaces = model.remove_extra_whitespaces});
+  if (model.add_dummy_prefix && !model.whitespace_as_suffix && !config.legacy.value_or(true)) {
+    model.add_dummy_prefix = false;
+    parts->pre_tokenizer = make_first_space_pre_tokenizer();
+  }
+  parts->normalizer = std::make_unique<SentencePieceNormalizer>(model, source);
   Vocab vocab = make_vocab(model, source);
   if (model.algorithm == SentencePieceModel::Algorithm::kUnigram) {
     parts->model = make_unigram(std::move(vocab), model);

@@ -209,7 +209,7 @@ INSTANTIATE_TEST_SUITE_P(
     Settings, Simulation,
     testing::Combine(testing::Values(KvCacheKind::kSegment, KvCacheKind::kPaged),
                      testing::Values(0, 1, 2),
-                     testing::Values(AdmissionKind::kOptimistic, AdmissionKind::kExact),
+                     testing::Values(AdmissionKind::kLookahead, AdmissionKind::kExact),
                      testing::Values("fifo", "prefill-first", "shortest-first", "priority")),
     [](const auto& setting) {
       std::string name = std::get<0>(setting.param) == KvCacheKind::kSegment ? "Segment" : "Paged";

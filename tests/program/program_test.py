@@ -74,8 +74,33 @@ class Usage(ProgramTest):
             self.assertEqual(done.stdout, "")
 
     def test_wrong_values_of_options_are_named(self) -> None:
-        for name, value in (("--dtype", "f7"), ("--device", "abacus"), ("--kv-cache", "x"), ("--weights", "q1")):
-            self.assert_fails(spate("run", "a", name, value), value)
+        for name, value, remedy in (
+            ("--dtype", "f7", "auto, f32, bf16"),
+            ("--device", "abacus", "cpu"),
+            ("--kv-cache", "x", "segment, paged"),
+            ("--kv-dtype", "x", "int8"),
+            ("--kv-memory", "lots", "kv-memory"),
+            ("--weights", "q1", "q8, q4"),
+            ("--isa", "x", "avx2"),
+            ("--admission", "x", "lookahead, exact"),
+            ("--policy", "x", "shortest-first"),
+            ("--load-format", "x", "dummy"),
+            ("--threads", "-1", "at least 0"),
+            ("--max-batch-tokens", "0", "at least 1"),
+            ("--max-requests", "0", "at least 1"),
+            ("--context-length", "-1", "at least 0"),
+            ("--temperature", "-1", "0 (greedy) or more"),
+            ("--top-p", "2", "at most 1"),
+            ("--max-tokens", "0", "at least 1"),
+            ("--repetition-penalty", "0", "above 0"),
+        ):
+            done = spate("run", "a", name, value)
+            self.assertEqual((done.returncode, done.stdout), (2, ""), (name, done.stderr))
+            complaint = done.stderr.splitlines()[0]
+            self.assertTrue(complaint.startswith("spate: "), complaint)
+            self.assertIn(value, complaint)
+            self.assertIn(remedy, complaint)
+            self.assertIn("spate run --help", done.stderr)
 
     def test_a_cache_that_is_too_small_gets_a_table(self) -> None:
         done = spate("run", "a", "--kv-memory", "1KiB")

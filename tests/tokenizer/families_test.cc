@@ -100,9 +100,9 @@ INSTANTIATE_TEST_SUITE_P(All, Family,
                          testing::Values("bailing", "bert", "deepseek_llm", "deepseek_v3", "falcon",
                                          "gemma", "gpt2", "llama2", "llama3", "mistral_v3", "mpt",
                                          "o200k", "phi3", "qwen2", "roberta", "sp_bpe_suffix",
-                                         "sp_bpe_unused", "sp_bpe_user", "sp_llama", "sp_unigram",
-                                         "sp_unigram_bytes", "starcoder", "t5", "tekken",
-                                         "word_level", "words"),
+                                         "sp_bpe_unused", "sp_bpe_user", "sp_llama", "sp_no_prefix",
+                                         "sp_not_legacy", "sp_unigram", "sp_unigram_bytes",
+                                         "starcoder", "t5", "tekken", "word_level", "words"),
                          [](const auto& family) { return family.param; });
 
 TEST(OldFolder, IsReadFromVocabAndMerges) {

@@ -1,0 +1,91 @@
+// Options that are words and numbers: each wrong one is named as it is spelled, with the remedy.
+#include "engine/options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace spate {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+TEST(Options, TheDefaultsAreWhatThePagesSay) {
+  const Result<EngineChoices> choices = parse_options({});
+
+  ASSERT_TRUE(choices) << choices.error().message;
+  EXPECT_EQ(choices->isa, best_cpu_isa());
+  EXPECT_EQ(choices->kv_cache, KvCacheKind::kSegment);
+  EXPECT_EQ(choices->kv_dtype, std::nullopt);
+  EXPECT_EQ(choices->admission, AdmissionKind::kLookahead);
+  EXPECT_EQ(choices->policy.name, "fifo");
+  EXPECT_EQ(choices->load.params.quantize, std::nullopt);
+  EXPECT_FALSE(choices->load.dummy);
+}
+
+TEST(Options, WordsAreTakenToTheirPlace) {
+  const Result<EngineChoices> choices = parse_options({.dtype = "f32",
+                                                       .weights = "q4",
+                                                       .kv_dtype = "int8",
+                                                       .kv_cache = "paged",
+                                                       .isa = "generic",
+                                                       .admission = "exact",
+                                                       .policy = "shortest-first",
+                                                       .load_format = "dummy"});
+
+  ASSERT_TRUE(choices) << choices.error().message;
+  EXPECT_EQ(choices->load.params.compute, ComputeDType::kF32);
+  EXPECT_EQ(choices->load.params.quantize, WeightFormat::kQ4);
+  EXPECT_EQ(choices->kv_dtype, DType::kI8);
+  EXPECT_EQ(choices->kv_cache, KvCacheKind::kPaged);
+  EXPECT_EQ(choices->isa, CpuIsa::kGeneric);
+  EXPECT_EQ(choices->admission, AdmissionKind::kExact);
+  EXPECT_EQ(choices->policy.name, "shortest-first");
+  EXPECT_TRUE(choices->load.dummy);
+}
+
+struct Wrong {
+  EngineOptions options;
+  const char* option;
+  const char* known;
+};
+
+TEST(Options, AnUnknownWordIsNamedWithTheKnownOnes) {
+  for (const Wrong& wrong : {Wrong{{.device = "odd"}, "--device odd", "cpu"},
+                             Wrong{{.dtype = "odd"}, "--dtype odd", "auto, f32, bf16"},
+                             Wrong{{.weights = "odd"}, "--weights odd", "auto, q8, q4"},
+                             Wrong{{.kv_dtype = "odd"}, "--kv-dtype odd", "f16, bf16, int8"},
+                             Wrong{{.kv_cache = "odd"}, "--kv-cache odd", "segment, paged"},
+                             Wrong{{.isa = "odd"}, "--isa odd", "generic, avx2, avx512"},
+                             Wrong{{.admission = "odd"}, "--admission odd", "lookahead, exact"},
+                             Wrong{{.policy = "odd"}, "--policy odd", "shortest-first, priority"},
+                             Wrong{{.load_format = "odd"}, "--load-format odd", "auto, dummy"}}) {
+    const Result<EngineChoices> choices = parse_options(wrong.options);
+
+    ASSERT_FALSE(choices) << wrong.option;
+    EXPECT_EQ(choices.error().code, ErrorCode::kInvalidArgument);
+    EXPECT_THAT(choices.error().message, AllOf(HasSubstr(wrong.option), HasSubstr(wrong.known)));
+  }
+}
+
+TEST(Options, ANumberOutOfRangeIsNamedWithTheRange) {
+  for (const Wrong& wrong : {Wrong{{.kv_memory = -1}, "--kv-memory -1", "at least 0"},
+                             Wrong{{.context_length = -5}, "--context-length -5", "at least 0"},
+                             Wrong{{.threads = -2}, "--threads -2", "at least 0"},
+                             Wrong{{.max_batch_tokens = 0}, "--max-batch-tokens 0", "at least 1"},
+                             Wrong{{.max_requests = 0}, "--max-requests 0", "at least 1"}}) {
+    const Result<EngineChoices> choices = parse_options(wrong.options);
+
+    ASSERT_FALSE(choices) << wrong.option;
+    EXPECT_THAT(choices.error().message, AllOf(HasSubstr(wrong.option), HasSubstr(wrong.known)));
+  }
+}
+
+TEST(Options, EveryPolicyThatTheErrorNamesIsThere) {
+  for (const char* name : {"fifo", "prefill-first", "shortest-first", "priority"}) {
+    EXPECT_TRUE(parse_options({.policy = name})) << name;
+  }
+}
+
+}  // namespace
+}  // namespace spate
