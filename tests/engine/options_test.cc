@@ -72,8 +72,8 @@ TEST(Options, ANumberOutOfRangeIsNamedWithTheRange) {
   for (const Wrong& wrong : {Wrong{{.kv_memory = -1}, "--kv-memory -1", "at least 0"},
                              Wrong{{.context_length = -5}, "--context-length -5", "at least 0"},
                              Wrong{{.threads = -2}, "--threads -2", "at least 0"},
-                             Wrong{{.max_batch_tokens = 0}, "--max-batch-tokens 0", "at least 1"},
-                             Wrong{{.max_requests = 0}, "--max-requests 0", "at least 1"}}) {
+                             Wrong{{.max_batch_tokens = -1}, "--max-batch-tokens -1", "at least 0"},
+                             Wrong{{.max_requests = -7}, "--max-requests -7", "at least 0"}}) {
     const Result<EngineChoices> choices = parse_options(wrong.options);
 
     ASSERT_FALSE(choices) << wrong.option;
