@@ -94,8 +94,8 @@ struct DecodeBench {
     mine.tickets =
         arena.zeros<std::uint32_t>(static_cast<std::int64_t>(plan.rows.size()) * s.kv_heads);
     mine.dependent_launch = options.dependent;
-    const std::uint8_t* base = V::kFp8 ? fp8_cache : cache;
-    const std::int64_t stride = V::kFp8 ? cache_bytes / 2 : cache_bytes;
+    const std::uint8_t* base = V::kBytes ? fp8_cache : cache;
+    const std::int64_t stride = V::kBytes ? cache_bytes / 2 : cache_bytes;
     timer.add(name, [=, n = copies](int i, cudaStream_t stream) {
       cuda::DecodeParams mine_at = mine;
       mine_at.pages = base + i % n * stride;
@@ -118,7 +118,7 @@ struct DecodeBench {
 void bench_decode(int number, const Shape& s) {
   DecodeBench bench(s);
   using Bf16 = cuda::DecodeVariant<__nv_bfloat16, 128>;
-  using Fp8 = cuda::DecodeVariant<__nv_bfloat16, 128, true>;
+  using Fp8 = cuda::DecodeVariant<__nv_bfloat16, 128, cuda::KvFormat::kE4M3>;
   bench.add<Bf16>("bf16", {});
   bench.add<Bf16>("bf16 page 64", {.page_tokens = 64});
   bench.add<Bf16>("bf16 page 16", {.page_tokens = 16});

@@ -65,6 +65,7 @@ constexpr double kRoundoff = std::is_same_v<T, __half> ? 0x1p-11 : 0x1p-8;
 struct Tolerance {
   double probability;  // relative rounding of one probability
   double output;       // of one output element
+  double product = 0;  // of one product of a query and a key element, beyond f32's
 };
 
 class Problem {
@@ -186,7 +187,7 @@ class Problem {
                           const cuda::AttentionRequest& r, std::int32_t i, int head) const {
     const auto want = row(r, i, head);
     const auto index = static_cast<std::size_t>((r.q_begin + i) * spec.q_heads + head);
-    double logit = 0x1p-20 * want.largest_products + 0x1p-20 + 4e-7 * rules.soft_cap;
+    double logit = (0x1p-20 + u.product) * want.largest_products + 0x1p-20 + 4e-7 * rules.soft_cap;
     if (rules.alibi) logit += 0x1p-22 * static_cast<double>(r.kv_len);
     const double got_lse = lse.empty() ? want.lse : static_cast<double>(lse[index]);
     const bool both_empty = std::isinf(want.lse) && got_lse == want.lse;
@@ -217,9 +218,10 @@ struct PagedCache {
   std::vector<cuda::AttentionRequest> requests;  // kv_begin = first entry of the table
 };
 
-// encode(x, head) -> bytes of one element.
+// encode(x, head, half) -> bytes of one element. With `scales` there is room for them, not filled.
 template <class Bits, class Encode>
-PagedCache make_pages(const Problem& problem, int page_tokens, const Encode& encode) {
+PagedCache make_pages(const Problem& problem, int page_tokens, const Encode& encode,
+                      bool scales = false) {
   PagedCache cache;
   cache.requests = problem.requests;
   std::int32_t n = 0;
@@ -234,7 +236,7 @@ PagedCache make_pages(const Problem& problem, int page_tokens, const Encode& enc
 
   const int dim = problem.spec.head_dim, heads = problem.spec.kv_heads, width = sizeof(Bits);
   const std::uint32_t row_bytes = cuda::kv_row_bytes(dim, width);
-  const std::int64_t block = cuda::kv_block_bytes(page_tokens, dim, width);
+  const std::int64_t block = cuda::kv_block_bytes(page_tokens, dim, width, scales);
   cache.pages.assign(static_cast<std::size_t>((n + 1) * heads * block), 0xFF);
   for (std::size_t b = 0; b < cache.requests.size(); ++b) {
     const auto& r = cache.requests[b];
@@ -247,7 +249,7 @@ PagedCache make_pages(const Problem& problem, int page_tokens, const Encode& enc
         const Bits bits =
             encode((half == 0 ? problem.k : problem.v)[static_cast<std::size_t>(from)], h, half);
         const std::int64_t to =
-            (page * heads + h) * block + half * (block / 2) +
+            (page * heads + h) * block + std::int64_t{half} * page_tokens * row_bytes +
             cuda::kv_offset(static_cast<std::uint32_t>(j % page_tokens),
                             static_cast<std::uint32_t>(d * width / 16), row_bytes) +
             d * width % 16;
