@@ -218,10 +218,39 @@ struct PagedCache {
   std::vector<cuda::AttentionRequest> requests;  // kv_begin = first entry of the table
 };
 
+// Numbers of the requests' pages, from 1 on (page 0 is nobody's). segments 0: all in random order;
+// else every request's pages are so many runs of consecutive numbers, the runs in random order.
+inline std::vector<std::int32_t> page_numbers(const std::vector<cuda::AttentionRequest>& requests,
+                                              int page_tokens, int segments, std::uint32_t seed) {
+  struct Run {
+    std::int32_t first, pages;
+  };
+  std::vector<Run> runs;
+  std::int32_t n = 0;
+  for (const auto& r : requests) {
+    const std::int32_t pages = (r.kv_len + page_tokens - 1) / page_tokens;
+    const std::int32_t count = segments == 0 ? pages : std::min<std::int32_t>(segments, pages);
+    for (std::int32_t i = 0; i < count; ++i) {
+      const std::int32_t from = pages * i / count, to = pages * (i + 1) / count;
+      runs.push_back({n + from, to - from});
+    }
+    n += pages;
+  }
+  std::mt19937 random(seed);
+  std::shuffle(runs.begin(), runs.end(), random);
+  std::vector<std::int32_t> table(static_cast<std::size_t>(n));
+  std::int32_t number = 1;
+  for (const Run& run : runs) {
+    for (std::int32_t i = 0; i < run.pages; ++i)
+      table[static_cast<std::size_t>(run.first + i)] = number++;
+  }
+  return table;
+}
+
 // encode(x, head, half) -> bytes of one element. With `scales` there is room for them, not filled.
 template <class Bits, class Encode>
 PagedCache make_pages(const Problem& problem, int page_tokens, const Encode& encode,
-                      bool scales = false) {
+                      bool scales = false, int segments = 0) {
   PagedCache cache;
   cache.requests = problem.requests;
   std::int32_t n = 0;
@@ -229,10 +258,7 @@ PagedCache make_pages(const Problem& problem, int page_tokens, const Encode& enc
     r.kv_begin = n;
     n += (r.kv_len + page_tokens - 1) / page_tokens;
   }
-  cache.table.resize(static_cast<std::size_t>(n));
-  std::iota(cache.table.begin(), cache.table.end(), 1);  // page 0 is nobody's
-  std::mt19937 random(problem.spec.seed + 2);
-  std::shuffle(cache.table.begin(), cache.table.end(), random);
+  cache.table = page_numbers(cache.requests, page_tokens, segments, problem.spec.seed + 2);
 
   const int dim = problem.spec.head_dim, heads = problem.spec.kv_heads, width = sizeof(Bits);
   const std::uint32_t row_bytes = cuda::kv_row_bytes(dim, width);

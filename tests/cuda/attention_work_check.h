@@ -196,18 +196,20 @@ void check_work(WorkCheck check, const CacheOf& cache_of) {
 
 // encode: one element to its bits; decode: back.
 template <class Bits, class Encode, class Decode>
-PagedCache encoded_cache(Problem& problem, const Encode& encode, const Decode& decode) {
+PagedCache encoded_cache(Problem& problem, const Encode& encode, const Decode& decode,
+                         int segments = 0) {
   for (float& x : problem.k) x = decode(encode(x));
   for (float& x : problem.v) x = decode(encode(x));
-  return make_pages<Bits>(problem, cuda::kStepBlockTokens,
-                          [&](float x, int, int) { return encode(x); });
+  return make_pages<Bits>(
+      problem, cuda::kStepBlockTokens, [&](float x, int, int) { return encode(x); }, false,
+      segments);
 }
 
-inline void check_work_bf16(const WorkCheck& check) {
-  check_work<__nv_bfloat16, __nv_bfloat16>(check, [](Problem& problem) {
+inline void check_work_bf16(const WorkCheck& check, int segments = 0) {
+  check_work<__nv_bfloat16, __nv_bfloat16>(check, [segments](Problem& problem) {
     return encoded_cache<__nv_bfloat16>(
         problem, [](float x) { return __float2bfloat16(x); },
-        [](__nv_bfloat16 x) { return __bfloat162float(x); });
+        [](__nv_bfloat16 x) { return __bfloat162float(x); }, segments);
   });
 }
 inline void check_work_fp8(WorkCheck check) {
