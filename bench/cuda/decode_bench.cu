@@ -34,7 +34,27 @@ struct DecodeOptions {
   int page_tokens = 128;
   int split_tokens = 0;
   bool dependent = false;
+  int segments = 0;  // runs of consecutive pages of a request; 0: pages in random order
 };
+
+// Page numbers of all requests; run r of request b is the (r * batch + b)-th of the pool, so that a
+// request's runs lie far apart.
+std::vector<std::int32_t> page_table(int batch, int per_request, int segments) {
+  std::vector<std::int32_t> table(static_cast<std::size_t>(batch * per_request));
+  if (segments == 0) {
+    for (std::size_t i = 0; i < table.size(); ++i)
+      table[i] = static_cast<std::int32_t>((i * 7919) % table.size());
+    return table;
+  }
+  std::int32_t number = 0;
+  for (int r = 0; r < segments; ++r) {
+    for (int b = 0; b < batch; ++b) {
+      for (int i = per_request * r / segments; i < per_request * (r + 1) / segments; ++i)
+        table[static_cast<std::size_t>(b * per_request + i)] = number++;
+    }
+  }
+  return table;
+}
 
 struct DecodeBench {
   Shape s;
@@ -51,7 +71,7 @@ struct DecodeBench {
     copies = static_cast<int>(std::max<std::int64_t>(
         2, std::min<std::int64_t>(40, (std::int64_t{400} << 20) / cache_bytes)));
     cache = reinterpret_cast<std::uint8_t*>(arena.noise(copies * cache_bytes / 2));
-    fp8_cache = arena.fp8_noise(copies * cache_bytes / 2);
+    fp8_cache = arena.fp8_noise(copies * int8_bytes());
     const std::int64_t rows = std::int64_t{s.batch} * s.q_heads;
     p.q = arena.noise(rows * s.dim);
     p.out = arena.zeros<__nv_bfloat16>(rows * s.dim);
@@ -64,13 +84,12 @@ struct DecodeBench {
     p.k_scale = p.v_scale = arena.copy(ones);
   }
 
+  std::int64_t int8_bytes() const { return cache_bytes / 2 / (2 * s.dim) * (2 * s.dim + 4); }
   template <class V>
   void add(const char* name, DecodeOptions options) {
     using C = cuda::DecodeKernel<V>;
     const int per_request = (s.keys + options.page_tokens - 1) / options.page_tokens;
-    std::vector<std::int32_t> table(static_cast<std::size_t>(s.batch * per_request));
-    for (std::size_t i = 0; i < table.size(); ++i)
-      table[i] = static_cast<std::int32_t>((i * 7919) % table.size());
+    const std::vector<std::int32_t> table = page_table(s.batch, per_request, options.segments);
     std::vector<cuda::AttentionRequest> requests;
     for (int b = 0; b < s.batch; ++b) {
       requests.push_back({b, 1, b * per_request, s.keys, 0, table.data() + b * per_request});
@@ -94,8 +113,9 @@ struct DecodeBench {
     mine.tickets =
         arena.zeros<std::uint32_t>(static_cast<std::int64_t>(plan.rows.size()) * s.kv_heads);
     mine.dependent_launch = options.dependent;
-    const std::uint8_t* base = V::kFp8 ? fp8_cache : cache;
-    const std::int64_t stride = V::kFp8 ? cache_bytes / 2 : cache_bytes;
+    const std::uint8_t* base = V::kBytes ? fp8_cache : cache;
+    // Scales of int8 caches are noise as well.
+    const std::int64_t stride = V::kInt8 ? int8_bytes() : V::kBytes ? cache_bytes / 2 : cache_bytes;
     timer.add(name, [=, n = copies](int i, cudaStream_t stream) {
       cuda::DecodeParams mine_at = mine;
       mine_at.pages = base + i % n * stride;
@@ -118,19 +138,28 @@ struct DecodeBench {
 void bench_decode(int number, const Shape& s) {
   DecodeBench bench(s);
   using Bf16 = cuda::DecodeVariant<__nv_bfloat16, 128>;
-  using Fp8 = cuda::DecodeVariant<__nv_bfloat16, 128, true>;
+  using Int8 = cuda::DecodeVariant<__nv_bfloat16, 128, cuda::KvFormat::kInt8>;
+  using Fp8 = cuda::DecodeVariant<__nv_bfloat16, 128, cuda::KvFormat::kE4M3>;
   bench.add<Bf16>("bf16", {});
+  if (s.batch > 7) {
+    bench.add<Bf16>("bf16 contiguous", {.segments = 1});
+    bench.add<Bf16>("bf16 2 segments", {.segments = 2});
+    bench.add<Bf16>("bf16 4 segments", {.segments = 4});
+    bench.add<Bf16>("bf16 16 segments", {.segments = 16});
+    bench.add<Bf16>("bf16 16 s. page 16", {.page_tokens = 16, .segments = 16});
+  }
   bench.add<Bf16>("bf16 page 64", {.page_tokens = 64});
   bench.add<Bf16>("bf16 page 16", {.page_tokens = 16});
   bench.add<Bf16>("bf16 split 512", {.split_tokens = 512});
   bench.add<Bf16>("bf16 split 1024", {.split_tokens = 1024});
   bench.add<Bf16>("bf16 dependent", {.dependent = true});
   bench.add<Fp8>("fp8", {});
+  bench.add<Int8>("int8", {});
   bench.add<Fp8>("fp8 dependent", {.dependent = true});
   bench.add_read_only();
   const double bytes = 4.0 * s.batch * s.keys * s.kv_heads * s.dim;
   bench.timer.run([&](const std::string& name, double us) {
-    print_row(number, s, name.c_str(), us, name.compare(0, 3, "fp8") == 0 ? bytes / 2 : bytes);
+    print_row(number, s, name.c_str(), us, name[0] == 'b' || name[0] == 'r' ? bytes : bytes / 2);
   });
 }
 

@@ -10,6 +10,10 @@ using cuda::Mask;
 template <int kDim, Mask kMask, KvLayout kLayout = KvLayout::kStrided>
 using Variant = cuda::PrefillVariant<__nv_bfloat16, kDim, kMask, kLayout>;
 
+template <cuda::KvFormat kFormat>
+using Bytes = cuda::PrefillVariant<__nv_bfloat16, 128, Mask::kCausal, KvLayout::kPages,
+                                   cuda::Score::kPlain, kFormat>;
+
 template <class V, int kEvery>
 struct Emulating : cuda::PrefillTuning<V> {
   static constexpr int kEmulate = kEvery;
@@ -41,7 +45,7 @@ struct PrefillBench {
   }
 
   template <class Config>
-  void add(const char* name, cuda::PrefillPacking packing = cuda::PrefillPacking::kWhenLess) {
+  void add(const char* name) {
     cuda::PrefillParams mine = p;
     const int page = 128, pages = s.keys / page;
     std::vector<cuda::AttentionRequest> requests;
@@ -50,7 +54,9 @@ struct PrefillBench {
           {b * s.queries, s.queries, Config::kImage ? b * pages : b * s.keys, s.keys, 0});
     }
     if (Config::kImage) {
-      mine.pages = arena.noise(std::int64_t{s.batch} * s.keys * s.kv_heads * 2 * s.dim);
+      const std::int64_t elements = std::int64_t{s.batch} * s.keys * s.kv_heads * 2 * s.dim;
+      mine.pages = Config::kConvert ? static_cast<const void*>(arena.fp8_noise(elements * 2))
+                                    : arena.noise(elements);
       std::vector<std::int32_t> table(static_cast<std::size_t>(s.batch * pages));
       for (std::size_t i = 0; i < table.size(); ++i)
         table[i] = static_cast<std::int32_t>((i * 7919) % table.size());
@@ -61,7 +67,6 @@ struct PrefillBench {
     o.kv_heads = s.kv_heads;
     o.tile_rows = Config::kTileRows;
     o.kv_token_bytes = 4 * s.dim;
-    o.packing = packing;
     o.window.right = s.causal ? 0 : -1;
     const cuda::PrefillPlan plan = cuda::plan_prefill(requests, o);
     mine.tiles = arena.copy(plan.tiles);
@@ -89,10 +94,8 @@ void bench_prefill(int number, const Shape& s) {
     bench.add_tuned<Variant<128, Mask::kCausal>>("tuned");
     using Pages = Variant<128, Mask::kCausal, KvLayout::kPages>;
     bench.add_tuned<Pages>("pages");
-    if (s.q_heads > s.kv_heads) {
-      bench.add<cuda::PrefillKernel<Pages>>("pages packed", cuda::PrefillPacking::kAlways);
-      bench.add<cuda::PrefillKernel<Pages>>("pages plain", cuda::PrefillPacking::kNever);
-    }
+    bench.add_tuned<Bytes<cuda::KvFormat::kE4M3>>("fp8 pages");
+    bench.add_tuned<Bytes<cuda::KvFormat::kInt8>>("int8 pages");
   } else if (s.dim == 128) {
     bench.add_tuned<Variant<128, Mask::kFull>>("tuned");
   } else if (s.dim == 64) {

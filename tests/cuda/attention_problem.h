@@ -65,6 +65,7 @@ constexpr double kRoundoff = std::is_same_v<T, __half> ? 0x1p-11 : 0x1p-8;
 struct Tolerance {
   double probability;  // relative rounding of one probability
   double output;       // of one output element
+  double product = 0;  // of one product of a query and a key element, beyond f32's
 };
 
 class Problem {
@@ -186,7 +187,7 @@ class Problem {
                           const cuda::AttentionRequest& r, std::int32_t i, int head) const {
     const auto want = row(r, i, head);
     const auto index = static_cast<std::size_t>((r.q_begin + i) * spec.q_heads + head);
-    double logit = 0x1p-20 * want.largest_products + 0x1p-20 + 4e-7 * rules.soft_cap;
+    double logit = (0x1p-20 + u.product) * want.largest_products + 0x1p-20 + 4e-7 * rules.soft_cap;
     if (rules.alibi) logit += 0x1p-22 * static_cast<double>(r.kv_len);
     const double got_lse = lse.empty() ? want.lse : static_cast<double>(lse[index]);
     const bool both_empty = std::isinf(want.lse) && got_lse == want.lse;
@@ -217,9 +218,39 @@ struct PagedCache {
   std::vector<cuda::AttentionRequest> requests;  // kv_begin = first entry of the table
 };
 
-// encode(x, head) -> bytes of one element.
+// Numbers of the requests' pages, from 1 on (page 0 is nobody's). segments 0: all in random order;
+// else every request's pages are so many runs of consecutive numbers, the runs in random order.
+inline std::vector<std::int32_t> page_numbers(const std::vector<cuda::AttentionRequest>& requests,
+                                              int page_tokens, int segments, std::uint32_t seed) {
+  struct Run {
+    std::int32_t first, pages;
+  };
+  std::vector<Run> runs;
+  std::int32_t n = 0;
+  for (const auto& r : requests) {
+    const std::int32_t pages = (r.kv_len + page_tokens - 1) / page_tokens;
+    const std::int32_t count = segments == 0 ? pages : std::min<std::int32_t>(segments, pages);
+    for (std::int32_t i = 0; i < count; ++i) {
+      const std::int32_t from = pages * i / count, to = pages * (i + 1) / count;
+      runs.push_back({n + from, to - from});
+    }
+    n += pages;
+  }
+  std::mt19937 random(seed);
+  std::shuffle(runs.begin(), runs.end(), random);
+  std::vector<std::int32_t> table(static_cast<std::size_t>(n));
+  std::int32_t number = 1;
+  for (const Run& run : runs) {
+    for (std::int32_t i = 0; i < run.pages; ++i)
+      table[static_cast<std::size_t>(run.first + i)] = number++;
+  }
+  return table;
+}
+
+// encode(x, head, half) -> bytes of one element. With `scales` there is room for them, not filled.
 template <class Bits, class Encode>
-PagedCache make_pages(const Problem& problem, int page_tokens, const Encode& encode) {
+PagedCache make_pages(const Problem& problem, int page_tokens, const Encode& encode,
+                      bool scales = false, int segments = 0) {
   PagedCache cache;
   cache.requests = problem.requests;
   std::int32_t n = 0;
@@ -227,14 +258,11 @@ PagedCache make_pages(const Problem& problem, int page_tokens, const Encode& enc
     r.kv_begin = n;
     n += (r.kv_len + page_tokens - 1) / page_tokens;
   }
-  cache.table.resize(static_cast<std::size_t>(n));
-  std::iota(cache.table.begin(), cache.table.end(), 1);  // page 0 is nobody's
-  std::mt19937 random(problem.spec.seed + 2);
-  std::shuffle(cache.table.begin(), cache.table.end(), random);
+  cache.table = page_numbers(cache.requests, page_tokens, segments, problem.spec.seed + 2);
 
   const int dim = problem.spec.head_dim, heads = problem.spec.kv_heads, width = sizeof(Bits);
   const std::uint32_t row_bytes = cuda::kv_row_bytes(dim, width);
-  const std::int64_t block = cuda::kv_block_bytes(page_tokens, dim, width);
+  const std::int64_t block = cuda::kv_block_bytes(page_tokens, dim, width, scales);
   cache.pages.assign(static_cast<std::size_t>((n + 1) * heads * block), 0xFF);
   for (std::size_t b = 0; b < cache.requests.size(); ++b) {
     const auto& r = cache.requests[b];
@@ -247,7 +275,7 @@ PagedCache make_pages(const Problem& problem, int page_tokens, const Encode& enc
         const Bits bits =
             encode((half == 0 ? problem.k : problem.v)[static_cast<std::size_t>(from)], h, half);
         const std::int64_t to =
-            (page * heads + h) * block + half * (block / 2) +
+            (page * heads + h) * block + std::int64_t{half} * page_tokens * row_bytes +
             cuda::kv_offset(static_cast<std::uint32_t>(j % page_tokens),
                             static_cast<std::uint32_t>(d * width / 16), row_bytes) +
             d * width % 16;

@@ -18,11 +18,10 @@ inline constexpr int kLayers = 3, kLayer = 1, kPaddingRows = 3;
 template <class T, class Bits>
 class WorkRun {
  public:
-  template <class Encode>
-  WorkRun(const Problem& problem, const ops::cuda::AttentionShape& shape, const Encode& encode)
+  WorkRun(const Problem& problem, const ops::cuda::AttentionShape& shape, PagedCache cache)
       : problem_(problem),
         shape_(shape),
-        cache_(make_pages<Bits>(problem, cuda::kStepBlockTokens, encode)),
+        cache_(std::move(cache)),
         rows_(problem.total_q + kPaddingRows),
         q_(static_cast<std::size_t>(rows_ * row_size())),
         out_(static_cast<std::size_t>(rows_ * row_size())),
@@ -82,7 +81,7 @@ class WorkRun {
   std::int64_t row_size() const { return std::int64_t{problem_.spec.q_heads} * shape_.head_dim; }
   std::int64_t head_bytes() const {
     return cuda::kv_block_bytes(cuda::kStepBlockTokens, static_cast<int>(shape_.head_dim),
-                                sizeof(Bits));
+                                sizeof(Bits), shape_.cache == DType::kI8);
   }
   std::int64_t layer_bytes() const { return shape_.kv_heads * head_bytes(); }
   ops::cuda::AttentionLimits limits() const {
@@ -160,8 +159,9 @@ struct WorkCheck {
 };
 
 // Queries arrive multiplied by scale * log2(e), which makes ln(2) the remaining scale.
-template <class T, class Bits, class Round, class Encode>
-void check_work(WorkCheck check, const Round& round_kv, const Encode& encode) {
+// cache_of(problem) makes the cache, and the problem's keys and values what the cache holds.
+template <class T, class Bits, class CacheOf>
+void check_work(WorkCheck check, const CacheOf& cache_of) {
   auto& shape = check.shape;
   const double spread =
       check.query_scale * 1.4426950408889634 / std::sqrt(static_cast<double>(shape.head_dim));
@@ -170,7 +170,7 @@ void check_work(WorkCheck check, const Round& round_kv, const Encode& encode) {
   auto round_query = [](float x) {
     return sizeof(T) == 4 ? x : __bfloat162float(__float2bfloat16(x));
   };
-  Problem problem(spec, round_query, round_kv);
+  Problem problem(spec, round_query, [](float x) { return x; });
   problem.scale = 0.6931471805599453;
   Rules rules;
   if (shape.window) rules.left = static_cast<std::int32_t>(*shape.window) - 1;
@@ -180,31 +180,55 @@ void check_work(WorkCheck check, const Round& round_kv, const Encode& encode) {
   const DeviceArray<float> slopes(problem.slopes);
   if (check.alibi) shape.alibi_slopes = slopes.data();
 
-  WorkRun<T, Bits> run(problem, shape, encode);
+  PagedCache cache = cache_of(problem);
+  WorkRun<T, Bits> run(problem, shape, std::move(cache));
   const std::vector<float> out = run.run();
 
   // f32: a thousand additions of half a unit each at worst.
-  const Tolerance bf16{0x1p-8, 0x1p-8}, f32{0x1p-14, 0x1p-22};
+  const Tolerance f32{0x1p-14, 0x1p-22};
+  Tolerance bf16{0x1p-8, 0x1p-8};
+  // Prefill rounds integers times their scale to bf16.
+  if (shape.cache == DType::kI8) bf16 = {0x1p-8 + 0x1p-9, 0x1p-8, 0x1p-9};
   problem.expect_close(out, {}, sizeof(T) == 4 ? f32 : bf16);
   EXPECT_EQ(std::memcmp(out.data(), run.run().data(), out.size() * sizeof(float)), 0)
       << "runs differ";
 }
 
-inline void check_work_bf16(const WorkCheck& check) {
-  auto round = [](float x) { return __bfloat162float(__float2bfloat16(x)); };
-  check_work<__nv_bfloat16, __nv_bfloat16>(check, round,
-                                           [](float x, int, int) { return __float2bfloat16(x); });
+// encode: one element to its bits; decode: back.
+template <class Bits, class Encode, class Decode>
+PagedCache encoded_cache(Problem& problem, const Encode& encode, const Decode& decode,
+                         int segments = 0) {
+  for (float& x : problem.k) x = decode(encode(x));
+  for (float& x : problem.v) x = decode(encode(x));
+  return make_pages<Bits>(
+      problem, cuda::kStepBlockTokens, [&](float x, int, int) { return encode(x); }, false,
+      segments);
+}
+
+inline void check_work_bf16(const WorkCheck& check, int segments = 0) {
+  check_work<__nv_bfloat16, __nv_bfloat16>(check, [segments](Problem& problem) {
+    return encoded_cache<__nv_bfloat16>(
+        problem, [](float x) { return __float2bfloat16(x); },
+        [](__nv_bfloat16 x) { return __bfloat162float(x); }, segments);
+  });
 }
 inline void check_work_fp8(WorkCheck check) {
   check.shape.cache = DType::kF8E4M3;
-  auto round = [](float x) { return static_cast<float>(__nv_fp8_e4m3(x)); };
-  check_work<__nv_bfloat16, std::uint8_t>(check, round,
-                                          [](float x, int, int) { return __nv_fp8_e4m3(x).__x; });
+  check_work<__nv_bfloat16, std::uint8_t>(check, [](Problem& problem) {
+    return encoded_cache<std::uint8_t>(
+        problem, [](float x) { return __nv_fp8_e4m3(x).__x; },
+        [](std::uint8_t x) {
+          __nv_fp8_e4m3 y;
+          y.__x = x;
+          return static_cast<float>(y);
+        });
+  });
 }
 inline void check_work_f32(WorkCheck check) {
   check.shape.cache = DType::kF32;
+  auto same = [](float x) { return x; };
   check_work<float, float>(
-      check, [](float x) { return x; }, [](float x, int, int) { return x; });
+      check, [&](Problem& problem) { return encoded_cache<float>(problem, same, same); });
 }
 
 }  // namespace spate::cuda_test

@@ -90,6 +90,15 @@ TEST(AttentionWork, MatchesTheReferenceWithFixedSplits) {
   check_work_bf16({{{1, 5000}, {1, 70000}, {3, 1030}}, fixed(shape(4, 1, 64))});
 }
 
+TEST(AttentionWork, MatchesTheReferenceOverSegmentsOfOddLengths) {
+  const std::vector<Lengths> lengths = {{1, 1025},  {1, 2048}, {1, 2049}, {1, 4001},
+                                        {130, 999}, {3, 1537}, {1, 127},  {700, 3001}};
+  for (const int segments : {1, 2, 4, 16}) {
+    SCOPED_TRACE(segments);
+    check_work_bf16({lengths, shape(8, 2, 128)}, segments);
+  }
+}
+
 TEST(AttentionWork, TakesABatchOfDecodesAlone) {
   std::vector<Lengths> lengths;
   for (int i = 0; i < 70; ++i) lengths.push_back({1, 1 + i * 37});

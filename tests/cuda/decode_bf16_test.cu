@@ -5,7 +5,7 @@ namespace spate::cuda_test {
 namespace {
 
 template <int kDim, int kColumns = 8>
-using Bf16 = cuda::DecodeVariant<__nv_bfloat16, kDim, false, kColumns>;
+using Bf16 = cuda::DecodeVariant<__nv_bfloat16, kDim, cuda::KvFormat::kElement, kColumns>;
 
 TEST(DecodeBf16, MatchesTheReferenceForEveryPageSize) {
   for (const int page_tokens : {16, 32, 64, 128, 256}) {

@@ -21,12 +21,13 @@ class DecodeRun {
  public:
   using T = typename V::T;
   using C = cuda::DecodeKernel<V>;
-  using Bits = std::conditional_t<V::kFp8, std::uint8_t, T>;
+  static constexpr bool kFp8 = V::kFormat == cuda::KvFormat::kE4M3;
+  using Bits = std::conditional_t<V::kBytes, std::uint8_t, T>;
 
   // Scales of FP8 caches: what stored values are multiplied by.
   static float kv_scale(int head, int half) {
-    return V::kFp8 ? 0.011f + 0.002f * static_cast<float>(head) + 0.004f * static_cast<float>(half)
-                   : 1.f;
+    return kFp8 ? 0.011f + 0.002f * static_cast<float>(head) + 0.004f * static_cast<float>(half)
+                : 1.f;
   }
 
   DecodeRun(const Problem& problem, DecodeCheckOptions options)
@@ -63,7 +64,7 @@ class DecodeRun {
 
  private:
   static Bits encode(float x, int head, int half) {
-    if constexpr (V::kFp8)
+    if constexpr (kFp8)
       return __nv_fp8_e4m3(x / kv_scale(head, half)).__x;
     else
       return to_element<T>(x);
@@ -139,7 +140,7 @@ Problem decode_problem(ProblemSpec spec, const Rules& rules) {
   spec.head_dim = V::kHeadDim;
   auto round = [](float x) { return to_float(to_element<T>(x)); };
   Problem problem(spec, round, round);
-  if (V::kFp8) {
+  if (DecodeRun<V>::kFp8) {
     for (int half = 0; half < 2; ++half) {
       std::vector<float>& x = half == 0 ? problem.k : problem.v;
       for (std::size_t i = 0; i < x.size(); ++i) {
@@ -166,7 +167,7 @@ void check_decode(const ProblemSpec& spec, const Rules& rules = {},
   std::vector<float> out(first.size());
   for (std::size_t i = 0; i < out.size(); ++i) out[i] = to_float(first[i]);
 
-  problem.expect_close(out, lse, {V::kFp8 ? kRoundoff<__half> : kRoundoff<T>, kRoundoff<T>});
+  problem.expect_close(out, lse, {V::kBytes ? kRoundoff<__half> : kRoundoff<T>, kRoundoff<T>});
   for (int i = 1; i < options.repeats; ++i) {
     const std::vector<T> again = run.run(lse);
     EXPECT_EQ(std::memcmp(first.data(), again.data(), first.size() * sizeof(T)), 0)

@@ -5,8 +5,8 @@ namespace spate::cuda_test {
 namespace {
 
 using cuda::Score;
-template <int kColumns = 8>
-using Fp8 = cuda::DecodeVariant<__nv_bfloat16, 128, true, kColumns>;
+template <int kDim = 128, int kColumns = 8>
+using Fp8 = cuda::DecodeVariant<__nv_bfloat16, kDim, cuda::KvFormat::kE4M3, kColumns>;
 
 TEST(DecodeFp8, MatchesTheReferenceForEveryPageSize) {
   for (const int page_tokens : {16, 64, 128}) {
@@ -16,18 +16,24 @@ TEST(DecodeFp8, MatchesTheReferenceForEveryPageSize) {
 }
 
 TEST(DecodeFp8, MatchesTheReferenceForSeveralQueries) {
-  check_decode<Fp8<16>>({speculative_lengths(), 8, 2});
+  check_decode<Fp8<128, 16>>({speculative_lengths(), 8, 2});
+}
+
+TEST(DecodeFp8, MatchesTheReferenceAtHeadDims64And256) {
+  check_decode<Fp8<64>>({decode_lengths(), 8, 2}, {}, {.page_tokens = 64});
+  check_decode<Fp8<64>>({speculative_lengths(), 8, 2});
+  check_decode<Fp8<256>>({decode_lengths(), 4, 2});
 }
 
 TEST(DecodeFp8, SurvivesLargeScores) { check_decode<Fp8<>>({decode_lengths(), 8, 2, 128, 100.0}); }
 
 TEST(DecodeScores, MatchesTheReferenceWithASoftCap) {
-  using V = cuda::DecodeVariant<__nv_bfloat16, 128, false, 8, Score::kSoftCap>;
+  using V = cuda::DecodeVariant<__nv_bfloat16, 128, cuda::KvFormat::kElement, 8, Score::kSoftCap>;
   check_decode<V>({speculative_lengths(), 4, 2, 128, 8.0}, {.soft_cap = 30});
 }
 
 TEST(DecodeScores, MatchesTheReferenceWithAlibi) {
-  using V = cuda::DecodeVariant<__nv_bfloat16, 128, false, 8, Score::kAlibi>;
+  using V = cuda::DecodeVariant<__nv_bfloat16, 128, cuda::KvFormat::kElement, 8, Score::kAlibi>;
   check_decode<V>({speculative_lengths(), 8, 2}, {.alibi = true});
 }
 

@@ -11,10 +11,11 @@ struct PrefillParams;
 
 namespace spate::ops::cuda {
 
+enum class AttentionCache { kBf16, kE4M3, kInt8 };
 enum class AttentionScore { kPlain, kSoftCap, kAlibi };
 
 struct AttentionChoice {
-  bool fp8 = false;  // cache in e4m3, else bf16
+  AttentionCache cache = AttentionCache::kBf16;
   bool window = false;
   AttentionScore score = AttentionScore::kPlain;
   int group = 1;  // query heads of a kv head
@@ -28,8 +29,11 @@ struct AttentionKernels {
   int prefill_tile_rows = 0;
 };
 
+// For bf16 caches, and for caches of bytes.
 template <int kDim>
 AttentionKernels attention_kernels(const AttentionChoice& choice);
+template <int kDim>
+AttentionKernels attention_byte_kernels(const AttentionChoice& choice);
 
 extern template AttentionKernels attention_kernels<64>(const AttentionChoice&);
 extern template AttentionKernels attention_kernels<80>(const AttentionChoice&);
@@ -38,5 +42,8 @@ extern template AttentionKernels attention_kernels<112>(const AttentionChoice&);
 extern template AttentionKernels attention_kernels<128>(const AttentionChoice&);
 extern template AttentionKernels attention_kernels<192>(const AttentionChoice&);
 extern template AttentionKernels attention_kernels<256>(const AttentionChoice&);
+extern template AttentionKernels attention_byte_kernels<64>(const AttentionChoice&);
+extern template AttentionKernels attention_byte_kernels<128>(const AttentionChoice&);
+extern template AttentionKernels attention_byte_kernels<256>(const AttentionChoice&);
 
 }  // namespace spate::ops::cuda

@@ -12,15 +12,34 @@ namespace spate::ops::cuda {
 
 namespace kernels = spate::cuda;
 
+namespace {
+
+AttentionKernels find_byte_kernels(const AttentionChoice& choice, std::int64_t head_dim) {
+  switch (head_dim) {
+    case 64:
+      return attention_byte_kernels<64>(choice);
+    case 128:
+      return attention_byte_kernels<128>(choice);
+    case 256:
+      return attention_byte_kernels<256>(choice);
+    default:
+      return {};
+  }
+}
+
+}  // namespace
+
 AttentionKernels find_attention_kernels(const AttentionShape& shape) {
   AttentionChoice choice;
-  if (shape.cache == DType::kF32) return {};
-  choice.fp8 = shape.cache == DType::kF8E4M3;
   choice.window = shape.window.has_value();
   choice.group = static_cast<int>(shape.q_heads / shape.kv_heads);
   if (shape.soft_cap) choice.score = AttentionScore::kSoftCap;
   if (shape.alibi_slopes != nullptr) choice.score = AttentionScore::kAlibi;
   if (shape.soft_cap && shape.alibi_slopes != nullptr) return {};
+  if (shape.cache == DType::kF32) return {};
+  if (shape.cache == DType::kI8) choice.cache = AttentionCache::kInt8;
+  if (shape.cache == DType::kF8E4M3) choice.cache = AttentionCache::kE4M3;
+  if (shape.cache != DType::kBF16) return find_byte_kernels(choice, shape.head_dim);
   switch (shape.head_dim) {
     case 64:
       return attention_kernels<64>(choice);
@@ -71,6 +90,8 @@ int run_prefill(const AttentionState& s, const AttentionCall& c, const kernels::
   p.head_stride = c.head_bytes;
   p.page_table = tables.block_table;
   p.page_tokens = kernels::kStepBlockTokens;
+  p.k_scale = c.k_scale;
+  p.v_scale = c.v_scale;
   p.window_left = s.window_left();
   p.soft_cap = s.shape.soft_cap.value_or(0);
   p.alibi_slopes = s.shape.alibi_slopes;
@@ -142,6 +163,8 @@ int run_rows(const AttentionState& s, const AttentionCall& c, const kernels::Ste
       return kernels::launch_attention_rows<__nv_bfloat16, __nv_bfloat16>(p, stream);
     case DType::kF8E4M3:
       return kernels::launch_attention_rows<__nv_bfloat16, __nv_fp8_e4m3>(p, stream);
+    case DType::kI8:
+      return kernels::launch_attention_rows<__nv_bfloat16, std::int8_t>(p, stream);
     default:
       return cudaErrorNotSupported;
   }

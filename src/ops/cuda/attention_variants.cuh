@@ -1,4 +1,4 @@
-// Instantiates the attention kernels of one head dim that models need; every variant costs two to
+// Instantiates the attention kernels of one head dim that models need; every variant costs one to
 // three seconds of compilation. Score changes only where such models exist: soft caps in Gemma 2
 // (128, 256), ALiBi in Bloom, MPT, Baichuan and Falcon-RW (64, 80, 128).
 #pragma once
@@ -9,6 +9,8 @@
 
 namespace spate::ops::cuda {
 
+using spate::cuda::KvFormat;
+using spate::cuda::Mask;
 using spate::cuda::Score;
 
 template <class V>
@@ -27,61 +29,42 @@ void use_prefill(AttentionKernels& kernels) {
   kernels.prefill_tile_rows = spate::cuda::PrefillKernel<V>::kTileRows;
 }
 
-template <int kDim, bool kFp8, int kColumns = 8, Score kScore = Score::kPlain>
-using Decode = spate::cuda::DecodeVariant<__nv_bfloat16, kDim, kFp8, kColumns, kScore>;
-template <int kDim, spate::cuda::Mask kMask, Score kScore = Score::kPlain>
-using Prefill =
-    spate::cuda::PrefillVariant<__nv_bfloat16, kDim, kMask, spate::cuda::KvLayout::kPages, kScore>;
+template <int kDim, KvFormat kFormat = KvFormat::kElement, int kColumns = 8,
+          Score kScore = Score::kPlain>
+using Decode = spate::cuda::DecodeVariant<__nv_bfloat16, kDim, kFormat, kColumns, kScore>;
+template <int kDim, Mask kMask, Score kScore = Score::kPlain, KvFormat kFormat = KvFormat::kElement>
+using Prefill = spate::cuda::PrefillVariant<__nv_bfloat16, kDim, kMask,
+                                            spate::cuda::KvLayout::kPages, kScore, kFormat>;
 
 template <int kDim>
 struct AttentionVariants {
   static constexpr bool kSoftCap = kDim == 128 || kDim == 256;
   static constexpr bool kAlibi = kDim == 64 || kDim == 80 || kDim == 128;
-  static constexpr bool kFp8 = kDim % 128 == 0;
   static constexpr bool kWide = kDim == 64 || kDim == 128;  // groups of 9 to 16
 
-  static void decode(const AttentionChoice& c, AttentionKernels& kernels) {
-    if (c.group > 16 || (c.group > 8 && !kWide)) return;
-    if (c.score != AttentionScore::kPlain) return decode_score(c, kernels);
-    if (c.fp8) {
-      if constexpr (kFp8) {
-        if (c.group <= 8) use_decode<Decode<kDim, true>>(kernels);
-      }
-    } else if (c.group <= 8) {
-      use_decode<Decode<kDim, false>>(kernels);
+  static void plain(const AttentionChoice& c, AttentionKernels& kernels) {
+    if (c.group <= 8) {
+      use_decode<Decode<kDim>>(kernels);
     } else if constexpr (kWide) {
-      use_decode<Decode<kDim, false, 16>>(kernels);
+      if (c.group <= 16) use_decode<Decode<kDim, KvFormat::kElement, 16>>(kernels);
+    }
+    if (c.window) {
+      use_prefill<Prefill<kDim, Mask::kWindow>>(kernels);
+    } else {
+      use_prefill<Prefill<kDim, Mask::kCausal>>(kernels);
     }
   }
-  static void decode_score(const AttentionChoice& c, AttentionKernels& kernels) {
-    if (c.fp8 || c.group > 8) return;
+  static void soft_cap(const AttentionChoice& c, AttentionKernels& kernels) {
     if constexpr (kSoftCap) {
-      if (c.score == AttentionScore::kSoftCap)
-        use_decode<Decode<kDim, false, 8, Score::kSoftCap>>(kernels);
-    }
-    if constexpr (kAlibi) {
-      if (c.score == AttentionScore::kAlibi)
-        use_decode<Decode<kDim, false, 8, Score::kAlibi>>(kernels);
-    }
-  }
-  static void prefill(const AttentionChoice& c, AttentionKernels& kernels) {
-    using spate::cuda::Mask;
-    if (c.fp8) return;
-    if (c.score == AttentionScore::kPlain) {
-      if (c.window) {
-        use_prefill<Prefill<kDim, Mask::kWindow>>(kernels);
-      } else {
-        use_prefill<Prefill<kDim, Mask::kCausal>>(kernels);
-      }
-    }
-    if constexpr (kSoftCap) {
+      if (c.group <= 8) use_decode<Decode<kDim, KvFormat::kElement, 8, Score::kSoftCap>>(kernels);
       // A window of everything serves the layers that have none.
-      if (c.score == AttentionScore::kSoftCap)
-        use_prefill<Prefill<kDim, Mask::kWindow, Score::kSoftCap>>(kernels);
+      use_prefill<Prefill<kDim, Mask::kWindow, Score::kSoftCap>>(kernels);
     }
+  }
+  static void alibi(const AttentionChoice& c, AttentionKernels& kernels) {
     if constexpr (kAlibi) {
-      if (c.score == AttentionScore::kAlibi && !c.window)
-        use_prefill<Prefill<kDim, Mask::kCausal, Score::kAlibi>>(kernels);
+      if (c.group <= 8) use_decode<Decode<kDim, KvFormat::kElement, 8, Score::kAlibi>>(kernels);
+      if (!c.window) use_prefill<Prefill<kDim, Mask::kCausal, Score::kAlibi>>(kernels);
     }
   }
 };
@@ -89,8 +72,39 @@ struct AttentionVariants {
 template <int kDim>
 AttentionKernels attention_kernels(const AttentionChoice& choice) {
   AttentionKernels kernels;
-  AttentionVariants<kDim>::decode(choice, kernels);
-  AttentionVariants<kDim>::prefill(choice, kernels);
+  switch (choice.score) {
+    case AttentionScore::kPlain:
+      AttentionVariants<kDim>::plain(choice, kernels);
+      break;
+    case AttentionScore::kSoftCap:
+      AttentionVariants<kDim>::soft_cap(choice, kernels);
+      break;
+    case AttentionScore::kAlibi:
+      AttentionVariants<kDim>::alibi(choice, kernels);
+      break;
+  }
+  return kernels;
+}
+
+template <int kDim, KvFormat kFormat>
+void use_bytes(const AttentionChoice& c, AttentionKernels& kernels) {
+  if (c.group <= 8) use_decode<Decode<kDim, kFormat>>(kernels);
+  if (c.window) {
+    use_prefill<Prefill<kDim, Mask::kWindow, Score::kPlain, kFormat>>(kernels);
+  } else {
+    use_prefill<Prefill<kDim, Mask::kCausal, Score::kPlain, kFormat>>(kernels);
+  }
+}
+
+template <int kDim>
+AttentionKernels attention_byte_kernels(const AttentionChoice& choice) {
+  AttentionKernels kernels;
+  if (choice.score != AttentionScore::kPlain) return kernels;
+  if (choice.cache == AttentionCache::kInt8) {
+    use_bytes<kDim, KvFormat::kInt8>(choice, kernels);
+  } else {
+    use_bytes<kDim, KvFormat::kE4M3>(choice, kernels);
+  }
   return kernels;
 }
 

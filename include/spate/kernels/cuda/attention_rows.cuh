@@ -4,6 +4,7 @@
 // 32 at absolute positions, so a row's bits depend on its position alone.
 #pragma once
 #include <cstdint>
+#include <type_traits>
 
 #include <cuda_fp8.h>
 
@@ -45,6 +46,7 @@ struct Vector {
 __device__ __forceinline__ float number(float x) { return x; }
 __device__ __forceinline__ float number(__nv_bfloat16 x) { return __bfloat162float(x); }
 __device__ __forceinline__ float number(__nv_fp8_e4m3 x) { return static_cast<float>(x); }
+__device__ __forceinline__ float number(std::int8_t x) { return static_cast<float>(x); }
 template <class T>
 __device__ __forceinline__ T element(float x) {
   if constexpr (sizeof(T) == 4)
@@ -102,6 +104,12 @@ struct WarpRow {
     return static_cast<const std::uint8_t*>(p.pages) +
            row.table[key / kStepBlockTokens] * p.page_stride + row.kv_head * p.head_stride;
   }
+  __device__ __forceinline__ float token_scale(const std::uint8_t* block, std::uint32_t token,
+                                               bool value) const {
+    if constexpr (!std::is_same_v<Kv, std::int8_t>) return 1.f;
+    return __half2float(*reinterpret_cast<const __half*>(
+        block + kv_scale_offset(static_cast<int>(token), value, kStepBlockTokens, row_bytes)));
+  }
   // This lane's logit in powers of two.
   __device__ __forceinline__ float logit(int key) const {
     if (key > row.position || key < row.first_key) return -kInfinity;
@@ -117,7 +125,8 @@ struct WarpRow {
         if (c * kSize + i < p.head_dim) x = fmaf(s.q[c * kSize + i], v.x[i], x);
       }
     }
-    x *= p.scale * (p.k_scale == nullptr ? 1.f : p.k_scale[row.kv_head]);
+    x *= token_scale(k, token, false) * p.scale *
+         (p.k_scale == nullptr ? 1.f : p.k_scale[row.kv_head]);
     if (p.soft_cap > 0) x = p.soft_cap * tanh_exp(x / p.soft_cap);
     if (p.alibi_slopes != nullptr)
       x += p.alibi_slopes[row.head] * static_cast<float>(key - row.position);
@@ -139,7 +148,7 @@ struct WarpRow {
     const std::uint8_t* v = block_of(first) + kStepBlockTokens * row_bytes;
     for (int j = max_key(first) - first; j < n; j++) {
       const auto token = static_cast<std::uint32_t>((first + j) % kStepBlockTokens);
-      const float w = s.probs[warp][j];
+      const float w = s.probs[warp][j] * token_scale(block_of(first), token, true);
 #pragma unroll
       for (int m = 0; m < kMine; m++) {
         const auto byte = static_cast<std::uint32_t>((lane + 32 * m) * sizeof(Kv));

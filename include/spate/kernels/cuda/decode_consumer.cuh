@@ -54,18 +54,20 @@ struct DecodeConsumer {
       for (int k = 0; k < kSteps; k++) {
 #pragma unroll
         for (int e = 0; e < 2; e++) {
-          // FP8 permutes the head dims so that a lane's K data are 16 contiguous bytes.
-          const int dim = C::kFp8
-                              ? (k >> 3) * 128 + (2 * t + ((k >> 2) & 1)) * 16 + (k & 3) * 4 + e * 2
-                              : k * 16 + e * 8 + t * 2;
+          const int dim = C::kBytes ? byte_dim(k) + e * 2 : k * 16 + e * 8 + t * 2;
           const std::uint32_t x = word(n, dim);
           query[n][k][e] = x;
           largest = fmaxf(largest, fmaxf(fabsf(Element<T>::low(x)), fabsf(Element<T>::high(x))));
         }
       }
     }
-    if constexpr (!C::kFp8) return 1.f;
+    if constexpr (!C::kBytes) return 1.f;
     return scale_query(largest);
+  }
+  // Caches of bytes permute the head dims so that a lane's K data are 16 contiguous bytes, a chunk.
+  static constexpr int kLaneChunks = C::kHeadDim == 64 ? 1 : 2;  // of 64 or 128 dims
+  __device__ __forceinline__ int byte_dim(int k) const {
+    return (k >> 3) * 128 + (kLaneChunks * t + ((k >> 2) & 1)) * 16 + (k & 3) * 4;
   }
   // A power of two brings the largest element to 2^14 at most, so that f16 holds what bf16 held.
   __device__ __forceinline__ float scale_query(float largest) {
@@ -91,7 +93,7 @@ struct DecodeConsumer {
   __device__ __forceinline__ void start_segment(const DecodeRecord& r) {
     const int columns = r.q_len() * heads;
     raw_scale = p.scale * load_query(columns);
-    if (C::kFp8 && p.k_scale != nullptr) raw_scale *= p.k_scale[r.kv_head];
+    if (C::kFormat == KvFormat::kE4M3 && p.k_scale != nullptr) raw_scale *= p.k_scale[r.kv_head];
     factor = (C::kScore == Score::kSoftCap ? p.soft_cap : raw_scale) * kLog2E;
 #pragma unroll
     for (int n = 0; n < kTiles; n++) {
@@ -113,9 +115,17 @@ struct DecodeConsumer {
 
   // ---- matrix products over 16 tokens
 
+  static __device__ __forceinline__ void bytes_to_f16(std::uint32_t x, std::uint32_t& low,
+                                                      std::uint32_t& high) {
+    if constexpr (C::kInt8)
+      int8x4_to_f16(x, low, high);
+    else
+      e4m3x4_to_f16(x, low, high);
+  }
+
   __device__ __forceinline__ void score(float (&x)[kTiles][4], std::uint32_t keys) const {
     float a[2][kTiles][4] = {};  // two chains halve the latency
-    if constexpr (!C::kFp8) {
+    if constexpr (!C::kBytes) {
       const std::uint32_t at = keys + kv_offset(lane & 15, lane >> 4, C::kRowBytes);
 #pragma unroll
       for (int k = 0; k < kSteps; k++) {
@@ -125,7 +135,7 @@ struct DecodeConsumer {
         for (int n = 0; n < kTiles; n++) Element<M>::mma(a[k & 1][n], f, query[n][k]);
       }
     } else {
-      const std::uint32_t at = keys + kv_offset(g, 2 * t, C::kRowBytes);
+      const std::uint32_t at = keys + kv_offset(g, kLaneChunks * t, C::kRowBytes);
 #pragma unroll
       for (int k = 0; k < kSteps; k += 4) {
         std::uint32_t x0[4], x1[4];
@@ -135,8 +145,8 @@ struct DecodeConsumer {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
           std::uint32_t f[4];
-          e4m3x4_to_f16(x0[i], f[0], f[2]);
-          e4m3x4_to_f16(x1[i], f[1], f[3]);
+          bytes_to_f16(x0[i], f[0], f[2]);
+          bytes_to_f16(x1[i], f[1], f[3]);
 #pragma unroll
           for (int n = 0; n < kTiles; n++) Element<M>::mma(a[i & 1][n], f, query[n][k + i]);
         }
@@ -148,12 +158,12 @@ struct DecodeConsumer {
       for (int i = 0; i < 4; i++) x[n][i] = a[0][n][i] + a[1][n][i];
     }
   }
-  // Row r < 8 (>= 8) of output tile j is head dim 16j + r (FP8: 16j + 2(r % 8) + r / 8). Returns
+  // Row r < 8 (>= 8) of output tile j is head dim 16j + r (bytes: 16j + 2(r % 8) + r / 8). Returns
   // bits of everything loaded, for the release of the stage to depend on.
   __device__ __forceinline__ std::uint32_t accumulate(const std::uint32_t (&probs)[kTiles][2],
                                                       std::uint32_t values) {
     std::uint32_t seen = 0;
-    if constexpr (!C::kFp8) {
+    if constexpr (!C::kBytes) {
       const std::uint32_t at =
           values + kv_offset((lane & 7) + ((lane >> 4) << 3), (lane >> 3) & 1, C::kRowBytes);
 #pragma unroll
@@ -173,14 +183,31 @@ struct DecodeConsumer {
         seen |= r[0];
 #pragma unroll
         for (int i = 0; i < 2; i++) {
-          e4m3x4_to_f16(__byte_perm(r[2 * i], 0, 0x3120), f[0], f[1]);
-          e4m3x4_to_f16(__byte_perm(r[2 * i + 1], 0, 0x3120), f[2], f[3]);
+          bytes_to_f16(__byte_perm(r[2 * i], 0, 0x3120), f[0], f[1]);
+          bytes_to_f16(__byte_perm(r[2 * i + 1], 0, 0x3120), f[2], f[3]);
 #pragma unroll
           for (int n = 0; n < kTiles; n++) Element<M>::mma(out[n][j + i], f, probs[n]);
         }
       }
     }
     return seen;
+  }
+
+  // ---- scales of int8 tokens; `token` counts from the block's first one
+
+  static __device__ __forceinline__ float token_scale(std::uint32_t stage, int token) {
+    return load_shared_f16(stage + 2 * C::kBlockTokens * C::kRowBytes + token * C::kScaleBytes);
+  }
+  // Behind the row's end may lie anything, and 0 * NaN is NaN.
+  static __device__ __forceinline__ float value_scale(std::uint32_t stage, int token, int keys) {
+    if constexpr (!C::kInt8) return 1.f;
+    return token < keys ? token_scale(stage, C::kBlockTokens + token) * C::kValueShift : 0.f;
+  }
+  static __device__ __forceinline__ void scale_rows(float (&x)[4], float low, float high) {
+    x[0] *= low;
+    x[1] *= low;
+    x[2] *= high;
+    x[3] *= high;
   }
 
   // ---- scores
@@ -233,7 +260,7 @@ struct DecodeConsumer {
     __syncwarp();
   }
 
-  // The running maximum may lag behind by a factor 2^8; updates are rare after the first blocks.
+  // Updates are rare after the first blocks.
   __device__ __forceinline__ void update_max(const Scores& x) {
     float top[kTiles][2];
     bool above = false;
@@ -245,7 +272,7 @@ struct DecodeConsumer {
 #pragma unroll
         for (int u = 1; u < kGroups; u++)
           top[n][e] = fmaxf(top[n][e], fmaxf(x[u][n][e], x[u][n][e + 2]));
-        above = above || (top[n][e] - peak[n][e]) * factor > 8.f;
+        above = above || (top[n][e] - peak[n][e]) * factor > C::kLazy;
       }
     }
     if (!__any_sync(~0u, above)) return;
@@ -278,8 +305,13 @@ struct DecodeConsumer {
     const std::uint32_t stage = s.ring + ring.stage * C::kStageBytes;
     Scores x;
 #pragma unroll
-    for (int u = 0; u < kGroups; u++)
+    for (int u = 0; u < kGroups; u++) {
       score(x[u], stage + layout.key_offset(token + 16 * u, C::kRowBytes));
+      const int first = token + 16 * u + g;
+#pragma unroll
+      for (int n = 0; n < kTiles && C::kInt8; n++)
+        scale_rows(x[u][n], token_scale(stage, first), token_scale(stage, first + 8));
+    }
     if (C::kScore != Score::kPlain) transform(x, keys);
     const bool tail = keys < C::kWarpTokens;
     if (keys < C::kWarpTokens + r.q_len() - 1 || keys - 1 > p.window_left) mask(x, keys);
@@ -295,6 +327,10 @@ struct DecodeConsumer {
 #pragma unroll
     for (int u = 0; u < kGroups; u++) {
       std::uint32_t probs[kTiles][2];
+      const int first = token + 16 * u + g;
+      const float v0 = value_scale(stage, first, keys + token);
+      const float v1 = value_scale(stage, first + 8, keys + token);
+      if constexpr (C::kInt8) seen |= __float_as_uint(v0) | __float_as_uint(v1);
 #pragma unroll
       for (int n = 0; n < kTiles; n++) {
         float(&z)[4] = x[u][n];
@@ -302,6 +338,7 @@ struct DecodeConsumer {
         for (int i = 0; i < 4; i++) z[i] = exp2_approx(fmaf(z[i], factor, -y[n][i & 1]));
         sum[n][0] += z[0] + z[2];
         sum[n][1] += z[1] + z[3];
+        if constexpr (C::kInt8) scale_rows(z, v0, v1);
         probs[n][0] = movmatrix_trans(Element<M>::pack(z[0], z[1]));
         probs[n][1] = movmatrix_trans(Element<M>::pack(z[2], z[3]));
       }
@@ -336,8 +373,8 @@ struct DecodeConsumer {
         float* row = merge + column * C::kMergePitch;
 #pragma unroll
         for (int j = 0; j < kSteps; j++) {
-          row[j * 16 + (C::kFp8 ? 2 * g : g)] = out[n][j][e];
-          row[j * 16 + (C::kFp8 ? 2 * g + 1 : g + 8)] = out[n][j][e + 2];
+          row[j * 16 + (C::kBytes ? 2 * g : g)] = out[n][j][e];
+          row[j * 16 + (C::kBytes ? 2 * g + 1 : g + 8)] = out[n][j][e + 2];
         }
       }
     }

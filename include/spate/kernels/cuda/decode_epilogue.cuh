@@ -92,7 +92,8 @@ struct DecodeEpilogue {
     const int ahead = r.q_len() == 1 ? 0 : column / heads;
     const std::int64_t token = r.q_token + ahead;
     const int head = r.kv_head * heads + column - ahead * heads;
-    const float scale = C::kFp8 && p.v_scale != nullptr ? p.v_scale[r.kv_head] : 1.f;
+    const bool scaled = C::kFormat == KvFormat::kE4M3 && p.v_scale != nullptr;
+    const float scale = scaled ? p.v_scale[r.kv_head] : 1.f / C::kValueShift;
     const float inv = a.sum > 0 ? scale / a.sum : 0;
     T* row = static_cast<T*>(p.out) + token * p.out_token_stride + std::int64_t{head} * C::kHeadDim;
     *reinterpret_cast<uint2*>(row + vector * 4) = make_uint2(

@@ -30,8 +30,8 @@ struct DecodeParams {
   const std::int32_t* page_table = nullptr;  // a request's pages from AttentionRequest::kv_begin
                                              // on; null: page ids count up from kv_begin
   int page_tokens = 128;                     // a power of two from 16 up
-  const float* k_scale = nullptr;  // FP8 only: [kv_heads], what stored keys and values are
-  const float* v_scale = nullptr;  // multiplied by; null: by one
+  const float* k_scale = nullptr;            // e4m3: [kv_heads], what stored keys and values are
+  const float* v_scale = nullptr;            // multiplied by; null: by one
 
   int window_left = 1 << 30;            // keys before a query's position that it sees
   float soft_cap = 0;                   // Score::kSoftCap
@@ -51,25 +51,27 @@ struct DecodeParams {
 
 // Queries see keys up to their own position (bottom-right causal; with one query, all keys).
 // kColumns: query rows (tokens x heads of one kv head) at a time, 8 or 16.
-template <class T_, int kHeadDim_, bool kFp8_ = false, int kColumns_ = 8,
+template <class T_, int kHeadDim_, KvFormat kFormat_ = KvFormat::kElement, int kColumns_ = 8,
           Score kScore_ = Score::kPlain>
 struct DecodeVariant {
   using T = T_;
   static constexpr int kHeadDim = kHeadDim_, kColumns = kColumns_;
-  static constexpr bool kFp8 = kFp8_;  // KV in e4m3, else in T
+  static constexpr KvFormat kFormat = kFormat_;
+  static constexpr bool kBytes = kFormat != KvFormat::kElement;
+  static constexpr bool kInt8 = kFormat == KvFormat::kInt8;
   static constexpr Score kScore = kScore_;
   static_assert(kHeadDim % 16 == 0 && kHeadDim >= 64 && kHeadDim <= 256);
   static_assert(kColumns == 8 || kColumns == 16);
-  static_assert(!kFp8 || kHeadDim % 128 == 0, "FP8 rows fill whole swizzle atoms");
+  static_assert(!kBytes || kHeadDim == 64 || kHeadDim % 128 == 0, "lanes read 16 bytes at a time");
 };
 
 template <class V>
 struct DecodeKernel : V {
   using T = typename V::T;
-  // The element type of the matrix products: e4m3 becomes f16, exactly.
-  using M = std::conditional_t<V::kFp8, __half, T>;
-  using V::kColumns, V::kHeadDim, V::kFp8;
-  static constexpr std::uint32_t kRowBytes = kv_row_bytes(kHeadDim, kFp8 ? 1 : 2);
+  // The element type of the matrix products: e4m3 and int8 become f16, exactly.
+  using M = std::conditional_t<V::kBytes, __half, T>;
+  using V::kColumns, V::kHeadDim, V::kBytes, V::kInt8;
+  static constexpr std::uint32_t kRowBytes = kv_row_bytes(kHeadDim, kBytes ? 1 : 2);
   static constexpr int kTiles = kColumns / 8;  // column tiles of the products
   static constexpr int kWarps = 4;             // consumers
   // Eight warps in all instead of nine have 256 registers a thread instead of 168.
@@ -79,7 +81,13 @@ struct DecodeKernel : V {
   static constexpr int kBlockShift = kBlockTokens == 128 ? 7 : 6;
   static_assert(1 << kBlockShift == kBlockTokens);
   static constexpr int kThreads = (kWarps + kEpilogueWarps + 1) * 32;
-  static constexpr std::uint32_t kStageBytes = 2 * kBlockTokens * kRowBytes;
+  static constexpr std::uint32_t kScaleBytes = kInt8 ? kKvScaleBytes : 0;  // of a token's K or V
+  static constexpr std::uint32_t kStageBytes = 2 * kBlockTokens * (kRowBytes + kScaleBytes);
+  static_assert(!kInt8 || kBlockTokens == 128, "scales of a page travel with its block");
+  // The running maximum may lag behind by so many powers of two. Probabilities of int8 caches take
+  // the tokens' scales into f16, times 2^4 against underflow: 16 * 16 * 255 still fits.
+  static constexpr float kLazy = kInt8 ? 4.f : 8.f;
+  static constexpr float kValueShift = kInt8 ? 16.f : 1.f;
   static constexpr std::uint32_t kQueryBytes = kColumns * kHeadDim * 2;
   static constexpr int kMergePitch =
       kHeadDim + 4;  // floats; keeps accumulator stores conflict free
@@ -88,8 +96,8 @@ struct DecodeKernel : V {
   static constexpr std::uint32_t kFixedBytes = kMergeBytes + kStatsBytes + 128;
   static constexpr int kFit = (232448 - kFixedBytes) / (kStageBytes + kQueryBytes + 48);
   // 64 KB in flight saturate the memory; more than 192 KB only lengthen the queue.
-  static constexpr int kMost = kFp8 ? 4 : static_cast<int>(196608 / kStageBytes);
-  static constexpr int kStages = kFit < kMost ? kFit : kMost;
+  static constexpr int kMost = static_cast<int>((kBytes ? 135168 : 196608) / kStageBytes);
+  static constexpr int kStages = kFit < kMost ? kFit : kMost < 2 ? 2 : kMost;
   static_assert(kStages >= 2);
   static constexpr std::uint32_t kOffsetQuery = kStages * kStageBytes;
   static constexpr std::uint32_t kOffsetMerge = kOffsetQuery + kStages * kQueryBytes;

@@ -78,10 +78,15 @@ struct DecodeProducer {
                       std::int64_t{first & (p.page_tokens - 1)} * C::kRowBytes;
     dst += i * 2 * half;
     if (bytes == page_half) {
-      bulk_load(dst, src, 2 * bytes, bar, kEvictFirst);
-    } else {
-      bulk_load(dst, src, bytes, bar, kEvictFirst);
-      bulk_load(dst + half, src + page_half, bytes, bar, kEvictFirst);
+      bulk_load(dst, src, 2 * (bytes + tokens * C::kScaleBytes), bar, kEvictFirst);
+      return;
+    }
+    bulk_load(dst, src, bytes, bar, kEvictFirst);
+    bulk_load(dst + half, src + page_half, bytes, bar, kEvictFirst);
+    if constexpr (C::kInt8) {
+      const std::uint32_t scales = together * C::kScaleBytes, used = tokens * C::kScaleBytes;
+      bulk_load(dst + 2 * half, src + 2 * page_half, used, bar, kEvictFirst);
+      bulk_load(dst + 2 * half + scales, src + 2 * page_half + scales, used, bar, kEvictFirst);
     }
   }
   // Block b into the ring's next stage: by one elected thread if it is one page (a copy by a lane
@@ -115,7 +120,7 @@ struct DecodeProducer {
     const int tokens = max(0, min(C::kBlockTokens, (keys + 7) / 8 * 8));
     const std::uint32_t query = g.q_len * heads * C::kHeadDim * 2;
     mbar_expect_bytes(s.full + 8 * ring.stage,
-                      2 * tokens * C::kRowBytes + (b == g.block ? query : 0));
+                      2 * tokens * (C::kRowBytes + C::kScaleBytes) + (b == g.block ? query : 0));
   }
 
   // The piece of `row` that begins at g.kv_head, g.block and is at most `left` blocks long.

@@ -49,7 +49,9 @@ cudaError_t launch_decode(const DecodeParams& p, cudaStream_t stream) {
   if (!page_fits || !grouped || p.q_heads / p.kv_heads > C::kColumns) return cudaErrorInvalidValue;
   DecodeArguments args{p, p.q_heads / p.kv_heads, 0};
   while (1 << args.page_shift < p.page_tokens) ++args.page_shift;
-  if (args.p.head_stride == 0) args.p.head_stride = std::int64_t{2} * p.page_tokens * C::kRowBytes;
+  if (C::kInt8 && p.page_tokens != C::kBlockTokens) return cudaErrorInvalidValue;
+  if (args.p.head_stride == 0)
+    args.p.head_stride = std::int64_t{2} * p.page_tokens * (C::kRowBytes + C::kScaleBytes);
   if (args.p.page_stride == 0) args.p.page_stride = args.p.head_stride * p.kv_heads;
   auto* kernel = &decode_kernel<C>;
   const cudaError_t error = cudaFuncSetAttribute(

@@ -90,12 +90,33 @@ __device__ __forceinline__ void load_shared_128(std::uint32_t (&r)[4], std::uint
 __device__ __forceinline__ void store_shared_zero_128(std::uint32_t address) {
   asm volatile("st.shared.v4.b32 [%0],{%1,%1,%1,%1};" ::"r"(address), "r"(0) : "memory");
 }
+__device__ __forceinline__ void store_shared_128(std::uint32_t address, std::uint32_t a,
+                                                 std::uint32_t b, std::uint32_t c,
+                                                 std::uint32_t d) {
+  asm volatile("st.shared.v4.b32 [%0],{%1,%2,%3,%4};" ::"r"(address), "r"(a), "r"(b), "r"(c), "r"(d)
+               : "memory");
+}
 // Four e4m3 bytes become two registers of two f16 each; exact.
 __device__ __forceinline__ void e4m3x4_to_f16(std::uint32_t x, std::uint32_t& low,
                                               std::uint32_t& high) {
   asm("{.reg .b16 a,b; mov.b32 {a,b},%2; cvt.rn.f16x2.e4m3x2 %0,a; cvt.rn.f16x2.e4m3x2 %1,b;}"
       : "=r"(low), "=r"(high)
       : "r"(x));
+}
+
+// Four int8 become two registers of two f16 each: 1024 + (x + 128) is a pattern of bits.
+__device__ __forceinline__ void int8x4_to_f16(std::uint32_t x, std::uint32_t& low,
+                                              std::uint32_t& high) {
+  const std::uint32_t biased = x ^ 0x80808080u;
+  low = __byte_perm(biased, 0x64646464u, 0x4140);
+  high = __byte_perm(biased, 0x64646464u, 0x4342);
+  asm("sub.f16x2 %0,%0,%1;" : "+r"(low) : "r"(0x64806480u));
+  asm("sub.f16x2 %0,%0,%1;" : "+r"(high) : "r"(0x64806480u));
+}
+__device__ __forceinline__ float load_shared_f16(std::uint32_t address) {
+  unsigned short x;
+  asm volatile("ld.shared.u16 %0,[%1];" : "=h"(x) : "r"(address) : "memory");
+  return __half2float(__ushort_as_half(x));
 }
 
 }  // namespace spate::cuda

@@ -10,6 +10,7 @@ namespace spate::cuda {
 
 // Named barriers of the block; 0 is __syncthreads.
 inline constexpr int kTurnBarrier = 1;   // + warpgroup: whose turn it is to issue
+inline constexpr int kTailBarrier = 4;   // + warpgroup: the first one has cleared the tail
 inline constexpr int kGroupBarrier = 8;  // + warpgroup: its 128 threads
 
 template <class C>
@@ -193,11 +194,12 @@ struct PrefillConsumer {
     }
   }
 
-  // V rows behind the last key may hold anything, and 0 * NaN is NaN: clear them. Each warpgroup
-  // clears all of them before its own first product, so no one waits for another.
+  // V rows behind the last key may hold anything, and 0 * NaN is NaN: the first warpgroup clears
+  // them, the others wait for it.
   __device__ __forceinline__ void clear_tail(int blocks_end) const {
     const int valid = t.kv_len - (blocks_end - 1) * C::kBlock;
-    if (valid >= C::kBlock) return;
+    if (C::kConvert || valid >= C::kBlock) return;
+    if (group > 0) return barrier_sync(kTailBarrier + group, 256);
     mbar_wait(s.v_full + 8 * v_ring.stage, v_ring.parity);
     const std::uint32_t base = s.v + v_ring.stage * C::kBlockBytes;
     constexpr int kVectors = C::kChunks * 8;  // 16-byte vectors of a row
@@ -208,7 +210,9 @@ struct PrefillConsumer {
                             (vector / 8) * C::kChunkStride + (vector % 8) * 16);
     }
     fence_async_smem();
-    barrier_sync(kGroupBarrier + group, 128);
+    barrier_sync(kGroupBarrier, 128);
+#pragma unroll
+    for (int i = 1; i < C::kWarpgroups; i++) barrier_arrive(kTailBarrier + i, 256);
   }
 
   // ---- control
@@ -258,6 +262,9 @@ struct PrefillConsumer {
 #pragma unroll
     for (int i = 0; i < kOut; i++) out[i] = 0;
     softmax = {};
+    if constexpr (C::kFormat == KvFormat::kE4M3) {
+      factor = p.scale * kLog2E * (p.k_scale == nullptr ? 1.f : __ldg(p.k_scale + t.kv_head));
+    }
     if constexpr (C::kScore == Score::kAlibi) {
       slope0 = __ldg(p.alibi_slopes + head_of(first_row)) / p.scale;
       slope1 = __ldg(p.alibi_slopes + head_of(first_row + 8)) / p.scale;
@@ -316,8 +323,10 @@ struct PrefillConsumer {
     return s.out + (vector / 8) * C::kTileRows * 128 + row * 128 + (((vector ^ row) & 7) << 4);
   }
   __device__ __forceinline__ void stage_output() const {
-    const float inv0 = softmax.sum0 > 0 ? 1.f / softmax.sum0 : 0;
-    const float inv1 = softmax.sum1 > 0 ? 1.f / softmax.sum1 : 0;
+    const bool scaled = C::kFormat == KvFormat::kE4M3 && p.v_scale != nullptr;
+    const float scale = scaled ? __ldg(p.v_scale + t.kv_head) : 1.f;
+    const float inv0 = softmax.sum0 > 0 ? scale / softmax.sum0 : 0;
+    const float inv1 = softmax.sum1 > 0 ? scale / softmax.sum1 : 0;
     const int row = group * 64 + warp * 16 + (lane & 15);
 #pragma unroll
     for (int c = 0; c < C::kHeadDim / 16; c++) {

@@ -39,6 +39,8 @@ struct PrefillParams {
   std::int64_t head_stride = 0;              // 0: they lie [page][kv_head] without gaps
   const std::int32_t* page_table = nullptr;  // a request's pages from AttentionRequest::kv_begin on
   int page_tokens = 128;                     // a power of two from 8 up
+  const float* k_scale = nullptr;  // KvFormat::kE4M3: [kv_heads], what stored keys and values are
+  const float* v_scale = nullptr;  // multiplied by; null: by one
 
   // Mask::kWindow: keys before and after a query's position
   int window_left = 1 << 30, window_right = 0;
@@ -61,21 +63,31 @@ struct PrefillParams {
 };
 
 template <class T_, int kHeadDim_, Mask kMask_ = Mask::kCausal,
-          KvLayout kLayout_ = KvLayout::kStrided, Score kScore_ = Score::kPlain>
+          KvLayout kLayout_ = KvLayout::kStrided, Score kScore_ = Score::kPlain,
+          KvFormat kFormat_ = KvFormat::kElement>
 struct PrefillVariant {
   using T = T_;
   static constexpr int kHeadDim = kHeadDim_;
   static constexpr Mask kMask = kMask_;
   static constexpr KvLayout kLayout = kLayout_;
   static constexpr Score kScore = kScore_;
+  static constexpr KvFormat kFormat = kFormat_;
+  // Caches of bytes: idle warps of the producer turn blocks into T in shared memory.
+  static constexpr bool kConvert = kFormat != KvFormat::kElement;
   static_assert(kHeadDim % 16 == 0 && kHeadDim >= 64 && kHeadDim <= 256);
+  static_assert(!kConvert || (kLayout == KvLayout::kPages && kScore == Score::kPlain));
+  static_assert(!kConvert || std::is_same_v<T, __nv_bfloat16>);
 };
 
 // Measured on an H200 (docs/benchmarks-gpu.md); what does not fit registers fails the build check.
 template <class V>
 struct PrefillTuning {
-  static constexpr int kWarpgroups = V::kHeadDim == 64 ? 3 : 2;
-  static constexpr int kBlock = V::kHeadDim > 192 ? 80 : V::kHeadDim > 128 ? 112 : 128;  // keys
+  // Three leave the converters of byte caches too few registers.
+  static constexpr int kWarpgroups = V::kHeadDim == 64 && !V::kConvert ? 3 : 2;
+  static constexpr int kBlock = V::kConvert && V::kHeadDim > 128 ? 64  // keys
+                                : V::kHeadDim > 192              ? 80
+                                : V::kHeadDim > 128              ? 112
+                                                                 : 128;
   static constexpr int kStages = V::kHeadDim == 64 ? 4 : 2;  // of K, and of V
   static constexpr bool kPingPong = V::kHeadDim <= 128;
   static constexpr bool kRescaleFirst = V::kHeadDim > 128;   // scale O before its next product
@@ -90,7 +102,7 @@ template <class V, class Tuning>
 struct PrefillConfig : V, Tuning {
   using Tuning::kBlock, Tuning::kWarpgroups, Tuning::kStages, Tuning::kOutputInQuery;
   using Tuning::kWideProducer;
-  using V::kHeadDim, V::kLayout;
+  using V::kConvert, V::kFormat, V::kHeadDim, V::kLayout;
   static constexpr int kTileRows = kWarpgroups * 64;
   static constexpr int kThreads = (kWarpgroups + 1) * 128;
   static constexpr bool kImage = kLayout == KvLayout::kPages;
@@ -112,8 +124,16 @@ struct PrefillConfig : V, Tuning {
   static constexpr std::uint32_t kEnd = kOffsetV + kStages * kBlockBytes;
   static constexpr std::uint32_t kOffsetOut = kOutputInQuery ? 0 : kEnd;
   static constexpr std::uint32_t kOffsetTile = kOutputInQuery ? kEnd : kEnd + kQueryBytes;
-  static constexpr std::uint32_t kOffsetBars = kOffsetTile + 32;
-  static constexpr std::uint32_t kSharedBytes = kOffsetBars + 8 * (4 + 4 * kStages);
+  // Blocks as the cache holds them: rows, then their scales, then how to read them.
+  static constexpr int kRawStages = kConvert ? 2 : 0, kConverters = 96;
+  static constexpr std::uint32_t kRawRowBytes = kv_row_bytes(kHeadDim, 1);
+  static constexpr std::uint32_t kRawScaleBytes = kFormat == KvFormat::kInt8 ? kKvScaleBytes : 0;
+  static constexpr std::uint32_t kRawBytes = kBlock * (kRawRowBytes + kRawScaleBytes);
+  static constexpr std::uint32_t kOffsetRaw = kOffsetTile + 32;
+  static constexpr std::uint32_t kOffsetRawInfo = kOffsetRaw + kRawStages * kRawBytes;
+  static constexpr std::uint32_t kOffsetBars = kOffsetRawInfo + kRawStages * 8;
+  static constexpr std::uint32_t kSharedBytes =
+      kOffsetBars + 8 * (4 + 4 * kStages + 2 * kRawStages);
   static_assert(kBlockBytes % 1024 == 0 && kSharedBytes <= 232448);
 };
 
@@ -127,7 +147,7 @@ struct PrefillArguments {
 template <class C>
 struct PrefillShared {
   std::uint32_t q, k, v, out, tile, q_full, q_empty, tile_full, tile_empty, k_full, k_empty, v_full,
-      v_empty;
+      v_empty, raw, raw_info, raw_full, raw_empty;
   __device__ __forceinline__ explicit PrefillShared(const void* smem) {
     q = smem_address(smem);
     k = q + C::kOffsetK;
@@ -142,6 +162,10 @@ struct PrefillShared {
     k_empty = k_full + 8 * C::kStages;
     v_full = k_empty + 8 * C::kStages;
     v_empty = v_full + 8 * C::kStages;
+    raw = q + C::kOffsetRaw;
+    raw_info = q + C::kOffsetRawInfo;
+    raw_full = v_empty + 8 * C::kStages;
+    raw_empty = raw_full + 8 * C::kRawStages;
   }
   __device__ __forceinline__ void init() const {
     constexpr int kWarps = C::kWarpgroups * 4;
@@ -149,10 +173,15 @@ struct PrefillShared {
     mbar_init(q_empty, kWarps);
     mbar_init(tile_full, 1);
     mbar_init(tile_empty, kWarps * 32);
+    constexpr int kWriters = C::kConvert ? C::kConverters : 1;
+    for (int i = 0; i < C::kRawStages; i++) {
+      mbar_init(raw_full + 8 * i, 1);
+      mbar_init(raw_empty + 8 * i, C::kConverters);
+    }
     for (int i = 0; i < C::kStages; i++) {
-      mbar_init(k_full + 8 * i, 1);
+      mbar_init(k_full + 8 * i, kWriters);
       mbar_init(k_empty + 8 * i, C::kWarpgroups);
-      mbar_init(v_full + 8 * i, 1);
+      mbar_init(v_full + 8 * i, kWriters);
       mbar_init(v_empty + 8 * i, C::kWarpgroups);
     }
     mbar_init_fence();

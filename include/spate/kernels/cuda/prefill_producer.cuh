@@ -13,6 +13,7 @@ struct PrefillProducer {
   const PrefillShared<C>& s;
   const int n_tiles;
   Ring<C::kStages> k_ring{1}, v_ring{1};
+  Ring<C::kRawStages> raw_ring{1};
 
   __device__ __forceinline__ PrefillProducer(const PrefillArguments& a,
                                              const PrefillShared<C>& shared)
@@ -32,26 +33,33 @@ struct PrefillProducer {
     if constexpr (!C::kImage) return 0;
     return page_id(t, j * C::kBlock >> args.page_shift);
   }
-  // Block j of K (half 0) or V (half 1) as runs of tokens, one a page.
+  // Block j of K (half 0) or V (half 1) as runs of tokens, one a page; `scales`: theirs.
   __device__ __forceinline__ void copy_runs(const PrefillTile& t, int j, int half, int page,
-                                            std::uint32_t dst, std::uint32_t bar) const {
+                                            std::uint32_t dst, std::uint32_t bar,
+                                            std::uint32_t scales) const {
+    constexpr std::uint32_t kRow = C::kConvert ? C::kRawRowBytes : C::kRowBytes;
     const int end = block_end(t, j);
     for (int at = j * C::kBlock; at < end;) {
       const int index = at >> args.page_shift, start = index << args.page_shift;
       const int to = min(end, start + p.page_tokens);
       if (at > j * C::kBlock) page = page_id(t, index);
       const std::uint32_t row = half * p.page_tokens + at - start;
-      const std::uint32_t bytes = (to - at) * C::kRowBytes;
-      bulk_load(dst,
-                static_cast<const std::uint8_t*>(p.pages) + page * p.page_stride +
-                    t.kv_head * p.head_stride + row * C::kRowBytes,
-                bytes, bar, kEvictNormal);
-      dst += bytes;
+      const std::uint32_t tokens = to - at;
+      const auto* block = static_cast<const std::uint8_t*>(p.pages) + page * p.page_stride +
+                          t.kv_head * p.head_stride;
+      bulk_load(dst, block + row * kRow, tokens * kRow, bar, kEvictNormal);
+      if constexpr (C::kRawScaleBytes > 0) {
+        bulk_load(scales, block + 2 * p.page_tokens * kRow + row * C::kRawScaleBytes,
+                  tokens * C::kRawScaleBytes, bar, kEvictNormal);
+        scales += tokens * C::kRawScaleBytes;
+      }
+      dst += tokens * kRow;
       at = to;
     }
   }
   // Into the ring's next stage.
   __device__ __forceinline__ void load(const PrefillTile& t, int j, int half, int page) {
+    if constexpr (C::kConvert) return load_raw(t, j, half, page);
     Ring<C::kStages>& ring = half == 0 ? k_ring : v_ring;
     const std::uint32_t full = (half == 0 ? s.k_full : s.v_full) + 8 * ring.stage;
     const std::uint32_t empty = (half == 0 ? s.k_empty : s.v_empty) + 8 * ring.stage;
@@ -59,7 +67,7 @@ struct PrefillProducer {
     mbar_wait(empty, ring.parity);
     if constexpr (C::kImage) {
       mbar_expect_bytes(full, (block_end(t, j) - j * C::kBlock) * C::kRowBytes);
-      copy_runs(t, j, half, page, dst, full);
+      copy_runs(t, j, half, page, dst, full, 0);
     } else {
       mbar_expect_bytes(full, C::kBlockBytes);
       const void* map = half == 0 ? &args.map_k : &args.map_v;
@@ -70,6 +78,27 @@ struct PrefillProducer {
       }
     }
     ring.next();
+  }
+  // For the converters: which half it is and how many of its rows are keys.
+  __device__ __forceinline__ void load_raw(const PrefillTile& t, int j, int half, int page) {
+    const std::uint32_t dst = s.raw + raw_ring.stage * C::kRawBytes;
+    const std::uint32_t full = s.raw_full + 8 * raw_ring.stage;
+    mbar_wait(s.raw_empty + 8 * raw_ring.stage, raw_ring.parity);
+    publish_raw(half, min(C::kBlock, t.kv_len - j * C::kBlock));
+    mbar_expect_bytes(full,
+                      (block_end(t, j) - j * C::kBlock) * (C::kRawRowBytes + C::kRawScaleBytes));
+    copy_runs(t, j, half, page, dst, full, dst + C::kBlock * C::kRawRowBytes);
+    raw_ring.next();
+  }
+  __device__ __forceinline__ void publish_raw(int half, int rows) const {
+    asm volatile("st.shared.v2.b32 [%0],{%1,%2};" ::"r"(s.raw_info + 8 * raw_ring.stage), "r"(half),
+                 "r"(rows)
+                 : "memory");
+  }
+  __device__ __forceinline__ void stop_converters() {
+    mbar_wait(s.raw_empty + 8 * raw_ring.stage, raw_ring.parity);
+    publish_raw(0, -1);
+    mbar_arrive(s.raw_full + 8 * raw_ring.stage);
   }
   __device__ __forceinline__ void load_query(const PrefillTile& t,
                                              std::uint32_t empty_parity) const {
@@ -131,6 +160,7 @@ struct PrefillProducer {
       t = read_tile(visible ? load_tile(t, blocks, (queries++ & 1) ^ 1) : claim());
     }
     publish(t, count);
+    if constexpr (C::kConvert) stop_converters();
     // The last block to finish makes the counters ready for the next launch.
     if (atomicAdd(p.counters + 1, 1) == gridDim.x - 1) p.counters[0] = p.counters[1] = 0;
   }

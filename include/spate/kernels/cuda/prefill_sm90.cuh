@@ -14,6 +14,7 @@
 #include <cstdint>
 
 #include "spate/kernels/cuda/prefill_consumer.cuh"
+#include "spate/kernels/cuda/prefill_convert.cuh"
 #include "spate/kernels/cuda/prefill_producer.cuh"
 #include "spate/kernels/cuda/tensor_map.cuh"
 
@@ -41,6 +42,9 @@ __global__ __launch_bounds__(C::kThreads,
     if (warp == 0 && elect_one()) {
       PrefillProducer<C> producer(args, shared);
       producer.run(producer.read_tile(static_cast<int>(blockIdx.x)));
+    }
+    if constexpr (C::kConvert) {
+      if (warp > 0) PrefillConverter<C>{shared, static_cast<int>(threadIdx.x) - 32}.run();
     }
   } else {
     registers_increase<C::kConsumerRegisters>();
@@ -121,7 +125,9 @@ cudaError_t launch_prefill_config(const PrefillParams& p, cudaStream_t stream) {
   args.p = p;
   while (1 << args.page_shift < p.page_tokens) ++args.page_shift;
   if (args.p.head_stride == 0)
-    args.p.head_stride = std::int64_t{2} * p.page_tokens * Config::kRowBytes;
+    args.p.head_stride =
+        std::int64_t{2} * p.page_tokens *
+        (Config::kConvert ? Config::kRawRowBytes + Config::kRawScaleBytes : Config::kRowBytes);
   if (args.p.page_stride == 0) args.p.page_stride = args.p.head_stride * p.kv_heads;
   cudaError_t error = prefill_detail::check<Config>(p);
   if (error == cudaSuccess) error = prefill_detail::make_maps<Config>(args);

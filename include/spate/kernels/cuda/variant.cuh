@@ -26,6 +26,12 @@ enum class KvLayout {
   kPages,    // blocks of kv_image.h through a page table
 };
 
+enum class KvFormat {
+  kElement,  // the element type of the queries
+  kE4M3,     // with a scale a kv head
+  kInt8,     // with a scale a token and kv head, kv_image.h
+};
+
 // The keys [begin, end) that a mask of intervals shows to a query at `position`.
 struct KeyRange {
   int begin, end;
