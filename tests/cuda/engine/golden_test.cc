@@ -1,0 +1,44 @@
+// Every supported model on the GPU against logits of Hugging Face transformers, in float32.
+#include "tests/engine/golden.h"
+
+#include <algorithm>
+
+#include <gtest/gtest.h>
+
+namespace spate::test {
+namespace {
+
+class GpuGoldenModels : public testing::TestWithParam<std::string> {};
+
+TEST_P(GpuGoldenModels, AgreeWithTransformersInF32) {
+  for (const Golden& g : load_goldens(golden_folder(GetParam()))) {
+    const auto engine = open({.model = golden_folder(GetParam()),
+                              .device = "cuda",
+                              .dtype = "f32",
+                              .context_length = g.context});
+    ASSERT_NE(engine, nullptr);
+
+    EXPECT_LT(largest_difference(g, distributions(*engine, g.ids)), 2e-3);
+  }
+}
+
+TEST_P(GpuGoldenModels, AgreeWithTransformersInBf16) {
+  for (const Golden& g : load_goldens(golden_folder(GetParam()))) {
+    const auto engine =
+        open({.model = golden_folder(GetParam()), .device = "cuda", .context_length = g.context});
+    ASSERT_NE(engine, nullptr);
+
+    EXPECT_LT(largest_difference(g, distributions(*engine, g.ids)),
+              bf16_tolerance(g, engine->info()));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, GpuGoldenModels, testing::ValuesIn(golden_names()),
+                         [](const auto& test) {
+                           std::string name = test.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace spate::test
