@@ -38,6 +38,7 @@ class Terminal:
             return True
         try:
             self.seen += os.read(self.fd, 65536).decode(errors="replace")
+            self.seen = re.sub(r"\x1b\[\?2004[hl]", "", self.seen)  # paste marks asked for, or not
         except OSError:
             return False
         return True
