@@ -13,6 +13,7 @@
 #include "spate/kernels/cuda/gather.cuh"
 #include "spate/kernels/cuda/normalize.cuh"
 #include "spate/kernels/cuda/qkv.cuh"
+#include "spate/kernels/cuda/sample.cuh"
 #include "spate/kernels/cuda/sample_greedy.cuh"
 
 namespace spate::bench {
@@ -97,9 +98,12 @@ class SmallBench {
     add_qkv();
     add_activations();
     add_embed();
-    if (rows_ <= 1024) add_greedy();
+    if (rows_ <= 1024) {
+      add_greedy();
+      add_sampling();
+    }
     timer_.run([&](const std::string& name, double us) {
-      std::printf("%5d rows | %-28s %8.2f us %8.1f MB %6.2f TB/s\n", rows_, name.c_str(), us,
+      std::printf("%5d rows | %-30s %8.2f us %8.1f MB %6.2f TB/s\n", rows_, name.c_str(), us,
                   bytes_.at(name) * 1e-6, bytes_.at(name) / us * 1e-6);
     });
   }
@@ -202,6 +206,51 @@ class SmallBench {
     p.dependent_launch = true;
     add("greedy", 4.0 * rows_ * kVocab,
         [p](int, cudaStream_t stream) { return cuda::launch_greedy(p, stream); });
+  }
+
+  // Every row of its own slot. Bytes: the logits once.
+  void add_sampling() {
+    cuda::SampleParams p;
+    p.logits =
+        static_cast<const float*>(memory_.noise(std::int64_t{rows_} * kVocab, RowType::kF32));
+    p.stride = p.vocab = kVocab;
+    p.slots = tables_.sequence;
+    p.outputs = memory_.copy(std::vector<std::int64_t>(static_cast<std::size_t>(rows_), 7));
+    p.marks =
+        memory_.copy(std::vector<cuda::TokenMark>(static_cast<std::size_t>(rows_) * kVocab, 0));
+    p.tokens = static_cast<std::int32_t*>(memory_.take(rows_ * 4));
+    p.errors = static_cast<std::int32_t*>(memory_.take(rows_ * 4));
+    p.logprobs = static_cast<float*>(memory_.take(rows_ * 4));
+    p.rows = rows_;
+    p.dependent_launch = true;
+    cuda::SlotRules rules;
+    const auto add_rules = [&](const char* name) {
+      p.rules = memory_.copy(std::vector<cuda::SlotRules>(static_cast<std::size_t>(rows_), rules));
+      add(name, 4.0 * rows_ * kVocab,
+          [p](int, cudaStream_t stream) { return cuda::launch_sample(p, stream); });
+    };
+    // The noise is of unit spread: at temperature 0.25 it is about as peaked as a model's logits.
+    rules.inverse_temperature = 4;
+    add_rules("sample t");
+    rules.top_k = 50;
+    add_rules("sample t, k 50");
+    rules.top_k = 0;
+    rules.top_p = 0.9F;
+    add_rules("sample t, p 0.9");
+    rules.top_k = 200;
+    rules.min_p = 0.02F;
+    add_rules("sample t, k 200, p 0.9, min_p");
+    rules.has_marks = 1;
+    rules.repetition = 1.1F;
+    add_rules("the same, penalties");
+    rules = {};
+    rules.inverse_temperature = 1;
+    rules.top_p = 0.9F;
+    add_rules("sample flat, p 0.9");
+    rules = {};
+    rules.inverse_temperature = 4;
+    rules.wants_logprob = 1;
+    add_rules("sample t, logprob");
   }
 
   int rows_;

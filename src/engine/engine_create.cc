@@ -165,7 +165,8 @@ class EngineBuilder {
     block_tokens_ = KvCache::block_tokens(device.kind());
     Result<MemoryPlan> memory = plan_memory(
         {.weights = impl_->info.weight_bytes,
-         .workspace = workspace_,
+         .workspace =
+             workspace_ + (device.is_cuda() ? gpu_table_bytes(shape, gpu_limits_, kv_dtype_) : 0),
          .logits = logits_,
          .logit_rows = logit_rows_.total,
          .kv_block = KvCache::block_bytes(device.kind(), geometry_, kv_dtype_),

@@ -9,8 +9,7 @@
 #include "device/gpu.h"
 #include "engine/gpu_executor.h"
 #include "ops/cuda/device_batch.h"
-#include "sample/params.h"
-#include "spate/kernels/cuda/sample_greedy.cuh"
+#include "sample/cuda/device_sampler.h"
 
 namespace spate {
 namespace {
@@ -39,19 +38,32 @@ BatchLimits batch_limits(const GpuLimits& l) {
           .context_length = l.context_length};
 }
 
-/// Where tokens that the GPU has chosen arrive.
-struct Inbox {
-  Buffer memory;  // page-locked: ids, then errors
-  std::int64_t rows = 0;
-  std::int32_t* ids() const { return reinterpret_cast<std::int32_t*>(memory.data()); }
-  std::int32_t* errors() const { return ids() + rows; }
-};
+void must(const Result<void>& done) {
+  if (!done) throw DeviceError(done.error().message);
+}
+
+DeviceToken token_of(const DeviceSampler::Row& row) {
+  DeviceToken token{.id = row.id, .logprob = row.logprob};
+  if (row.outcome == DeviceSampler::Outcome::kNotFinite) {
+    token.error = Error{ErrorCode::kInternal,
+                        "the model gave logits that are not numbers; its weights are damaged, or "
+                        "it needs --dtype f32"};
+  } else if (row.outcome == DeviceSampler::Outcome::kNoTokenLeft) {
+    token.error = Error{ErrorCode::kInvalidArgument,
+                        "no token is left: banned_token_ids and min_tokens exclude all of them; "
+                        "allow a token that does not end the text"};
+  }
+  return token;
+}
+
+DeviceSampler::Shape sampler_shape(const BatchLimits& limits, std::int64_t vocab) {
+  return {.vocab = vocab, .slots = limits.slots, .rows = limits.logit_rows};
+}
 
 /// A plan that was launched and not collected.
 struct Flight {
   std::vector<RowOrder> orders{};
   GpuEvent done;
-  Inbox inbox;
 };
 
 class GpuExecutor : public Executor {
@@ -59,7 +71,9 @@ class GpuExecutor : public Executor {
   static Result<std::unique_ptr<Executor>> create(GpuParts parts, const DecoderShape& shape);
 
   int depth() const override { return 2; }
-  bool samples(const SamplingParams& params) const override;
+  bool samples(const SamplingParams& params) const override {
+    return DeviceSampler::supports(params);
+  }
   void launch(const Plan& plan, const Scheduler& scheduler, const KvAllocator& allocator,
               std::span<const RowOrder> orders) override;
   StepResult collect() override;
@@ -77,11 +91,11 @@ class GpuExecutor : public Executor {
       : parts_(std::move(parts)), gpu_(*parts_.device.gpu()), vocab_(vocab) {}
   Result<void> reserve();
   void warm_up();
-  std::int32_t slot_of(SequenceId sequence);
+  std::int32_t slot_of(const RowOrder& order);
   bool is_recordable(const Plan& plan, std::span<const RowOrder> orders) const;
   /// Enqueues the model and the sampling of its logits.
-  Tensor enqueue(const Batch& batch);
-  Tensor run_recorded(std::int64_t rows);
+  Tensor enqueue(const Batch& batch, bool plain_greedy);
+  Tensor run_recorded(std::int64_t rows, bool plain_greedy);
   void take_logits(const Tensor& logits, std::span<const RowOrder> orders);
 
   GpuParts parts_;
@@ -90,7 +104,7 @@ class GpuExecutor : public Executor {
   BatchLimits limits_{};
   std::unique_ptr<DeviceBatch> batch_;
   std::unique_ptr<Arena> arena_;
-  Buffer chosen_;       // on the GPU: i32 [logit rows] ids, then errors
+  std::unique_ptr<DeviceSampler> sampler_;
   Buffer host_logits_;  // page-locked, made when a row is first wanted
   StagedPlan staged_;
   std::vector<std::int32_t> slots_;
@@ -99,7 +113,7 @@ class GpuExecutor : public Executor {
   std::array<Flight, 2> flights_{};
   std::size_t next_flight_ = 0;
   std::size_t n_flying_ = 0;
-  std::map<std::int64_t, Recorded> recorded_;
+  std::map<std::pair<std::int64_t, bool>, Recorded> recorded_;  // by rows and plain greediness
   std::vector<DeviceToken> tokens_;
   // Values of a recorded batch do not matter, only how many there are.
   std::vector<TokenId> blank_ids_;
@@ -122,14 +136,10 @@ Result<void> GpuExecutor::reserve() {
   Result<Buffer> arena = Buffer::reserve_gpu(parts_.arena_bytes);
   if (!arena) return arena.error();
   arena_ = std::make_unique<Arena>(std::move(*arena));
-  Result<Buffer> chosen = Buffer::reserve_gpu(limits_.logit_rows * 8);
-  if (!chosen) return chosen.error();
-  chosen_ = std::move(*chosen);
-  for (Flight& flight : flights_) {
-    Result<Buffer> memory = Buffer::reserve_pinned(limits_.logit_rows * 8);
-    if (!memory) return memory.error();
-    flight.inbox = {.memory = std::move(*memory), .rows = limits_.logit_rows};
-  }
+  Result<std::unique_ptr<DeviceSampler>> sampler =
+      DeviceSampler::make(sampler_shape(limits_, vocab_));
+  if (!sampler) return sampler.error();
+  sampler_ = std::move(*sampler);
   for (auto slot = static_cast<std::int32_t>(limits_.slots); slot > 0; --slot)
     free_slots_.push_back(slot - 1);
   blank_ids_.assign(static_cast<std::size_t>(limits_.rows), 0);
@@ -149,24 +159,25 @@ void GpuExecutor::warm_up() {
                     .logit_rows = {blank_rows_.data(), 1},
                     .on_device = batch_.get()};
   batch_->stage(batch, {&slot, 1}, {});
-  enqueue(batch);
+  enqueue(batch, false);
   gpu_.wait();
 }
 
-bool GpuExecutor::samples(const SamplingParams& p) const {
-  return p.temperature < kGreedyBelow && p.repetition_penalty == 1.0F &&
-         p.presence_penalty == 0.0F && p.frequency_penalty == 0.0F && p.logit_bias.empty() &&
-         p.allowed_token_ids.empty() && p.banned_token_ids.empty() && p.min_tokens == 0 &&
-         !p.logprobs;
-}
-
-std::int32_t GpuExecutor::slot_of(SequenceId sequence) {
-  const auto found = slot_by_sequence_.find(sequence);
+std::int32_t GpuExecutor::slot_of(const RowOrder& order) {
+  const auto found = slot_by_sequence_.find(order.sequence);
   if (found != slot_by_sequence_.end()) return found->second;
   SPATE_CHECK(!free_slots_.empty());
   const std::int32_t slot = free_slots_.back();
   free_slots_.pop_back();
-  slot_by_sequence_.emplace(sequence, slot);
+  slot_by_sequence_.emplace(order.sequence, slot);
+  const Stream::Shared& shared = order.stream->shared();
+  must(sampler_->set_slot(slot,
+                          {.params = &shared.params,
+                           .key = order.stream->key(),
+                           .eos_ids = shared.eos_ids,
+                           .prompt = shared.prompt,
+                           .output = order.stream->completion().token_ids},
+                          gpu_.stream()));
   return slot;
 }
 
@@ -184,40 +195,35 @@ bool GpuExecutor::is_recordable(const Plan& plan, std::span<const RowOrder> orde
   return std::none_of(orders.begin(), orders.end(), [](const RowOrder& o) { return o.on_host; });
 }
 
-Tensor GpuExecutor::enqueue(const Batch& batch) {
+Tensor GpuExecutor::enqueue(const Batch& batch, bool plain_greedy) {
   arena_->reset();
   Step step{.device = parts_.device, .arena = *arena_, .kv = parts_.kv, .batch = batch};
   const Tensor logits = parts_.model.forward(step);
   if (batch.logit_rows.empty()) return logits;
-  cuda::GreedyParams p{};
-  p.logits = logits.as<float>();
-  p.stride = logits.stride(0);
-  p.vocab = static_cast<int>(vocab_);
-  p.slots = batch_->slots();
-  p.sampled = batch_->tables().sampled;
-  p.tokens = reinterpret_cast<std::int32_t*>(chosen_.data());
-  p.errors = p.tokens + limits_.logit_rows;
-  p.rows = logits.dim(0);
-  p.dependent_launch = gpu_.dependent_launch();
-  if (const cudaError_t error = cuda::launch_greedy(p, gpu_.stream()); error != cudaSuccess) {
-    throw DeviceError(std::string("the GPU refused sampling: ") + cudaGetErrorString(error));
-  }
+  must(sampler_->sample({.logits = logits.as<float>(),
+                         .stride = logits.stride(0),
+                         .rows = logits.dim(0),
+                         .slots = batch_->slots(),
+                         .sampled = batch_->tables().sampled,
+                         .plain_greedy = plain_greedy,
+                         .dependent_launch = gpu_.dependent_launch()},
+                        gpu_.stream()));
   return logits;
 }
 
-Tensor GpuExecutor::run_recorded(std::int64_t rows) {
-  Recorded& recorded = recorded_[rows];
+Tensor GpuExecutor::run_recorded(std::int64_t rows, bool plain_greedy) {
+  Recorded& recorded = recorded_[{rows, plain_greedy}];
   const auto n = static_cast<std::size_t>(rows);
   const Batch batch{.token_ids = {blank_ids_.data(), n},
                     .logit_rows = {blank_rows_.data(), n},
                     .on_device = batch_.get()};
   if (!recorded.met) {
     recorded.met = true;
-    return enqueue(batch);
+    return enqueue(batch, plain_greedy);
   }
   if (!recorded.graph) {
     GpuRecording recording(gpu_);
-    recorded.logits = enqueue(batch);
+    recorded.logits = enqueue(batch, plain_greedy);
     recorded.graph = recording.finish();
   }
   recorded.graph.launch(gpu_);
@@ -228,11 +234,16 @@ void GpuExecutor::launch(const Plan& plan, const Scheduler& scheduler, const KvA
                          std::span<const RowOrder> orders) {
   SPATE_CHECK_OP(n_flying_, <, flights_.size());
   for (const KvCopy& copy : plan.copies) parts_.kv.copy_block(copy.source_block, copy.target_block);
-  staged_.fill(plan, scheduler, allocator, [this](SequenceId id) { return -1 - slot_of(id); });
+  staged_.fill(plan, scheduler, allocator,
+               [this](SequenceId id) { return -1 - slot_by_sequence_.at(id); });
   for (RopeTable& rope : parts_.params.ropes()) rope.ensure(staged_.end_position);
   slots_.clear();
-  for (const RowOrder& order : orders)
-    slots_.push_back(order.stream != nullptr && !order.on_host ? slot_of(order.sequence) : -1);
+  bool plain_greedy = true;
+  for (const RowOrder& order : orders) {
+    const bool here = order.stream != nullptr && !order.on_host;
+    slots_.push_back(here ? slot_of(order) : -1);
+    plain_greedy = plain_greedy && (!here || sampler_->is_plain_greedy(slots_.back()));
+  }
   const Batch batch{.token_ids = staged_.token_ids,
                     .sequences = staged_.sequences,
                     .logit_rows = staged_.logit_rows,
@@ -240,16 +251,16 @@ void GpuExecutor::launch(const Plan& plan, const Scheduler& scheduler, const KvA
   const bool recordable = is_recordable(plan, orders);
   const std::int64_t rows = recordable ? bucket_of(batch.rows()) : batch.rows();
   batch_->stage(batch, slots_, {.rows = rows, .logit_rows = recordable ? rows : 0});
-  const Tensor logits = recordable ? run_recorded(rows) : enqueue(batch);
+  const Tensor logits =
+      recordable ? run_recorded(rows, plain_greedy) : enqueue(batch, plain_greedy);
 
-  Flight& flight = flights_[(next_flight_ + n_flying_) % flights_.size()];
+  const std::size_t place = (next_flight_ + n_flying_) % flights_.size();
+  Flight& flight = flights_[place];
   ++n_flying_;
   flight.orders.assign(orders.begin(), orders.end());
   take_logits(logits, orders);
-  const auto n = static_cast<std::int64_t>(orders.size());
-  auto* chosen = reinterpret_cast<std::int32_t*>(chosen_.data());
-  gpu_.copy(flight.inbox.ids(), chosen, n * 4);
-  gpu_.copy(flight.inbox.errors(), chosen + limits_.logit_rows, n * 4);
+  must(sampler_->copy_results(static_cast<int>(place), static_cast<std::int64_t>(orders.size()),
+                              gpu_.stream()));
   flight.done.record(gpu_);
 }
 
@@ -273,20 +284,17 @@ void GpuExecutor::take_logits(const Tensor& logits, std::span<const RowOrder> or
 
 StepResult GpuExecutor::collect() {
   SPATE_CHECK_OP(n_flying_, >, 0U);
-  Flight& flight = flights_[next_flight_];
+  const std::size_t place = next_flight_;
+  const Flight& flight = flights_[place];
   next_flight_ = (next_flight_ + 1) % flights_.size();
   --n_flying_;
   flight.done.wait();
   const std::size_t n = flight.orders.size();
   tokens_.assign(n, {});
   for (std::size_t i = 0; i < n; ++i) {
-    tokens_[i].id = flight.inbox.ids()[i];
-    if (flight.inbox.errors()[i] != 0 && flight.orders[i].stream != nullptr &&
-        !flight.orders[i].on_host) {
-      tokens_[i].error =
-          Error{ErrorCode::kInternal,
-                "the model gave logits that are not numbers; its weights or the cache are damaged"};
-    }
+    const RowOrder& order = flight.orders[i];
+    if (order.stream == nullptr || order.on_host) continue;
+    tokens_[i] = token_of(sampler_->result(static_cast<int>(place), static_cast<std::int64_t>(i)));
   }
   StepResult result{.tokens = tokens_};
   if (host_logits_.data() != nullptr && n > 0) {
@@ -310,6 +318,16 @@ std::int64_t gpu_workspace_bytes(const DecoderShape& s, const GpuLimits& limits,
   const std::int64_t logit_row = 8 * s.hidden + 2048;
   constexpr std::int64_t kWidened = std::int64_t{80} << 20;
   return batch.rows * row + batch.logit_rows * logit_row + kWidened;
+}
+
+std::int64_t gpu_table_bytes(const DecoderShape& s, const GpuLimits& limits, DType kv_dtype) {
+  const BatchLimits batch = batch_limits(limits);
+  return DeviceBatch::gpu_bytes(batch) +
+         DeviceSampler::device_bytes(sampler_shape(batch, s.vocab)) +
+         DeviceBatch::attention_bytes(batch, {.q_heads = s.query_heads,
+                                              .kv_heads = s.kv_heads,
+                                              .head_dim = s.head_dim,
+                                              .cache = kv_dtype});
 }
 
 Result<std::unique_ptr<Executor>> make_gpu_executor(GpuParts parts, const DecoderShape& shape) {

@@ -31,9 +31,12 @@ struct GpuParts {
   std::int64_t arena_bytes = 0;  // gpu_workspace_bytes and the logits
 };
 
-/// Bytes of GPU memory besides weights, cache and logits: a step's other results.
+/// Bytes of arena that a step's results need besides its logits.
 std::int64_t gpu_workspace_bytes(const DecoderShape& shape, const GpuLimits& limits,
                                  ComputeDType compute);
+
+/// Bytes of GPU memory that the executor takes by itself: the batch, work lists, sampling.
+std::int64_t gpu_table_bytes(const DecoderShape& shape, const GpuLimits& limits, DType kv_dtype);
 
 Result<std::unique_ptr<Executor>> make_gpu_executor(GpuParts parts, const DecoderShape& shape);
 

@@ -8,6 +8,11 @@ std::int64_t gpu_workspace_bytes(const DecoderShape& /*shape*/, const GpuLimits&
   return 0;
 }
 
+std::int64_t gpu_table_bytes(const DecoderShape& /*shape*/, const GpuLimits& /*limits*/,
+                             DType /*kv_dtype*/) {
+  return 0;
+}
+
 Result<std::unique_ptr<Executor>> make_gpu_executor(GpuParts /*parts*/,
                                                     const DecoderShape& /*shape*/) {
   return Error{ErrorCode::kUnsupported, "this program was built without CUDA"};

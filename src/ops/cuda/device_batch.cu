@@ -36,6 +36,16 @@ struct Directory {
 constexpr std::int64_t kDirectoryBytes = 256;
 static_assert(sizeof(Directory) <= kDirectoryBytes);
 
+/// For estimates before a GPU is known.
+constexpr std::int64_t kMostMultiprocessors = 160;
+
+AttentionLimits attention_limits(const BatchLimits& l, std::int64_t multiprocessors) {
+  return {.max_rows = l.rows,
+          .max_sequences = l.sequences,
+          .max_context = l.context_length,
+          .multiprocessors = multiprocessors};
+}
+
 std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
 /// First words of the arrays on the GPU; the last entry is the end.
@@ -103,6 +113,11 @@ Buffer must(Result<Buffer> buffer) {
 
 std::int64_t DeviceBatch::gpu_bytes(const BatchLimits& limits) {
   return (places(limits)[kArrays] + round_up(limits.slots, 64)) * 4;
+}
+
+std::int64_t DeviceBatch::attention_bytes(const BatchLimits& limits, const AttentionShape& shape) {
+  const AttentionLimits l = attention_limits(limits, kMostMultiprocessors);
+  return AttentionWork::workspace_bytes(shape, l) + AttentionWork::staged_bytes(shape, l);
 }
 
 Result<std::unique_ptr<DeviceBatch>> DeviceBatch::create(Gpu& gpu, const BatchLimits& limits) {
@@ -215,10 +230,7 @@ AttentionWork& DeviceBatch::attention(const AttentionShape& shape) {
   for (Work& work : works_) {
     if (same(work.shape, shape)) return work.work;
   }
-  const AttentionLimits limits{.max_rows = limits_.rows,
-                               .max_sequences = limits_.sequences,
-                               .max_context = limits_.context_length,
-                               .multiprocessors = gpu_.multiprocessors()};
+  const AttentionLimits limits = attention_limits(limits_, gpu_.multiprocessors());
   const std::int64_t n_bytes = AttentionWork::staged_bytes(shape, limits);
   Buffer lists = must(Buffer::reserve_gpu(n_bytes));
   Result<AttentionWork> made = AttentionWork::create(shape, limits, lists.data());

@@ -37,6 +37,8 @@ struct Padding {
 class DeviceBatch {
  public:
   static std::int64_t gpu_bytes(const BatchLimits& limits);
+  /// What one shape of attention takes besides.
+  static std::int64_t attention_bytes(const BatchLimits& limits, const AttentionShape& shape);
   static Result<std::unique_ptr<DeviceBatch>> create(Gpu& gpu, const BatchLimits& limits);
 
   /// Enqueues this batch's arrival on the GPU. `slots`: of each logit row, where its sampled token
