@@ -8,10 +8,12 @@
 #include <string>
 #include <vector>
 
+#include <cuda_bf16.h>
+
 #include "bench/cuda/graph_timer.h"
 #include "ops/cuda/gemm_lt.h"
+#include "ops/cuda/stream_gemm.h"
 #include "quant/device_matrix.h"
-#include "spate/kernels/cuda/gemm_stream.cuh"
 
 namespace spate::bench {
 namespace {
@@ -117,18 +119,7 @@ class Model {
     const std::int64_t strides[] = {s.qkv, s.hidden, s.ffn, s.hidden, s.vocab};
     p.out = outs[kind];
     p.out_stride = strides[kind];
-    switch (stream_format(format_)) {
-#ifdef SPATE_BENCH_QUANT
-      case StreamFormat::kFp8:
-        return cuda::launch_stream_gemm<StreamFormat::kFp8>(p, 132, stream);
-      case StreamFormat::kQ8:
-        return cuda::launch_stream_gemm<StreamFormat::kQ8>(p, 132, stream);
-      case StreamFormat::kQ4:
-        return cuda::launch_stream_gemm<StreamFormat::kQ4>(p, 132, stream);
-#endif
-      default:
-        return cuda::launch_stream_gemm<StreamFormat::kBF16>(p, 132, stream);
-    }
+    return ops::cuda::stream_gemm(stream_format(format_), p, 132, stream);
   }
   ops::cuda::LtProblem problem(int kind, int layer, int rows) const {
     const DeviceMatrix& m = matrix(kind, layer);

@@ -13,8 +13,9 @@ namespace {
 
 /// Bias of a linear map of n outputs, appended at `at`; zeros where the checkpoint has none.
 void append_bias(std::vector<float>& bias, const Params& w, std::int64_t n) {
-  const float* b = w.optional_vector("bias", n);
-  for (std::int64_t i = 0; i < n; ++i) bias.push_back(b != nullptr ? b[i] : 0.0F);
+  std::vector<float> own = w.optional_values("bias", n);
+  own.resize(static_cast<std::size_t>(n));
+  bias.insert(bias.end(), own.begin(), own.end());
 }
 
 void pad_to_panel(std::vector<float>& bias) {
@@ -40,9 +41,10 @@ void append_heads(const Params& w, std::int64_t n_heads, const AttentionSpec& sp
   const Tensor weight = w.tensor("weight", {n_heads * dim, spec.hidden});
   const std::vector<PanelSource> own = head_panels_of(weight, dim);
   panels.insert(panels.end(), own.begin(), own.end());
-  const float* b = w.optional_vector("bias", n_heads * dim);
-  for (std::int64_t h = 0; h < n_heads; ++h) {
-    for (std::int64_t i = 0; i < dim; ++i) bias.push_back(b != nullptr ? b[h * dim + i] : 0.0F);
+  std::vector<float> b = w.optional_values("bias", n_heads * dim);
+  b.resize(static_cast<std::size_t>(n_heads * dim));
+  for (auto head = b.begin(); head != b.end(); head += dim) {
+    bias.insert(bias.end(), head, head + dim);
     pad_to_panel(bias);
   }
 }

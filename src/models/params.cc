@@ -44,13 +44,15 @@ const float* ParamStore::vector(std::span<const float> values) {
   return at;
 }
 
-const float* ParamStore::vector(Tensor t) {
+std::vector<float> ParamStore::values(Tensor t) {
   std::vector<float> v(static_cast<std::size_t>(t.count()));
   visit_float_dtype(t.dtype(), [&]<class T>() {
     for (std::size_t i = 0; i < v.size(); ++i) v[i] = to_float(t.as<T>()[i]);
   });
-  return vector(v);
+  return v;
 }
+
+const float* ParamStore::vector(Tensor t) { return vector(values(t)); }
 
 RopeTable& ParamStore::rope(const RopeConfig& config, std::int64_t head_dim,
                             std::int64_t n_positions) {

@@ -39,6 +39,8 @@ class ParamStore {
   enum class Use : std::uint8_t { kLinear, kHead };
   Matrix& matrix(DType stored, std::int64_t k, std::vector<PanelSource> sources, Use use,
                  PanelOrder order = PanelOrder::kInOrder);
+  /// The numbers of a tensor, in f32 on the host.
+  static std::vector<float> values(Tensor t);
   /// A copy in f32, on the device.
   const float* vector(Tensor t);
   /// A copy on the device; throws LoadError when it has no room.
@@ -85,9 +87,9 @@ class Params {
   Tensor tensor(std::string_view name, std::initializer_list<std::int64_t> shape) const {
     return weights_.tensor(name, shape);
   }
-  /// `name` as f32, or null when the checkpoint has none.
-  const float* optional_vector(std::string_view name, std::int64_t n) const {
-    return has(name) ? store_->vector(tensor(name, {n})) : nullptr;
+  /// `name` as f32 on the host; empty when the checkpoint has none.
+  std::vector<float> optional_values(std::string_view name, std::int64_t n) const {
+    return has(name) ? ParamStore::values(tensor(name, {n})) : std::vector<float>();
   }
   ParamStore& store() const { return *store_; }
   /// How many positions rotary tables must serve.

@@ -15,7 +15,7 @@ void expect_right(const GemmShape& shape) {
       rounded(normal(count, 1, 1 / std::sqrt(static_cast<float>(shape.k))));
   GemmProblem problem(shape, widened(stored));
   const DeviceArray<Bf16> w(stored);
-  expect_right_and_invariant<kFormat>(problem, {w.data(), nullptr});
+  expect_right_and_invariant(problem, kFormat, {w.data(), nullptr});
 }
 
 TEST(GemmStream, StoresBf16) {
@@ -53,11 +53,12 @@ TEST(GemmStream, GatesWithEveryActivation) {
   expect_right({.n = 28672, .k = 4096, .output = StreamOutput::kGated, .norm = true});
 }
 TEST(GemmStream, RefusesWhatItCannotDo) {
-  EXPECT_TRUE(cuda::supports_stream_gemm(8, 64, false));
-  EXPECT_FALSE(cuda::supports_stream_gemm(12, 64, false));
-  EXPECT_FALSE(cuda::supports_stream_gemm(24, 64, true));
-  EXPECT_FALSE(cuda::supports_stream_gemm(8, 96, false));
-  EXPECT_FALSE(cuda::supports_stream_gemm(8, 65536, false));
+  EXPECT_TRUE(cuda::supports_stream_gemm(kFormat, 8, 64, false));
+  EXPECT_FALSE(cuda::supports_stream_gemm(kFormat, 12, 64, false));
+  EXPECT_FALSE(cuda::supports_stream_gemm(kFormat, 24, 64, true));
+  EXPECT_FALSE(cuda::supports_stream_gemm(kFormat, 8, 96, false));
+  EXPECT_FALSE(cuda::supports_stream_gemm(kFormat, 8, 65536, false));
+  EXPECT_FALSE(cuda::supports_stream_gemm(cuda::StreamFormat::kQ4, 8, 256, false));
 }
 
 }  // namespace

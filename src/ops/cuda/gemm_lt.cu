@@ -57,8 +57,10 @@ struct Key {
   }
 };
 
-/// Numbers of rows that share an algorithm: steps of about an eighth, at least 16.
+/// Numbers of rows that share an algorithm: steps of about an eighth, at least 16; one row, for
+/// which the library has kernels of its own.
 std::int64_t bucket_of(std::int64_t m) {
+  if (m == 1) return 1;
   std::int64_t step = 16;
   while (step * 8 < m) step *= 2;
   return (m + step - 1) / step * step;

@@ -44,7 +44,7 @@ __device__ __forceinline__ void stream_produce(const StreamArguments& a,
 }
 
 template <class C>
-__global__ __launch_bounds__(C::kThreads, C::kBlocksPerSm) void stream_gemm_kernel(
+__global__ __launch_bounds__(C::kThreads, 1) void stream_gemm_kernel(
     const __grid_constant__ StreamArguments args) {
   extern __shared__ __align__(1024) std::uint8_t smem[];
   const StreamShared<C> shared(smem);
@@ -65,11 +65,6 @@ __global__ __launch_bounds__(C::kThreads, C::kBlocksPerSm) void stream_gemm_kern
   }
 }
 
-// Whether launch_stream_gemm takes a matrix of this shape (`gated`: with output kGated).
-inline bool supports_stream_gemm(std::int64_t n, std::int64_t k, bool gated) {
-  return k >= 64 && k <= 32768 && k % 64 == 0 && n > 0 && n % (gated ? 16 : 8) == 0;
-}
-
 // The weights as [chunks of k][rows][128 bytes], so that one copy brings rows x chunks.
 template <class C>
 cudaError_t stream_weights_map(CUtensorMap* map, const StreamGemmParams& p) {
@@ -85,6 +80,7 @@ cudaError_t stream_weights_map(CUtensorMap* map, const StreamGemmParams& p) {
   view.stride[1] = 64;
   view.stride[2] = p.n * p.k * pairs / 2;
   view.box[0] = 64;
+  view.promotion = CU_TENSOR_MAP_L2_PROMOTION_L2_128B;  // 256 bytes cost 2 % of the bandwidth
   view.box[1] = 8;
   view.box[2] = static_cast<int>(C::kStageK / chunk);
   return encode_tensor_map<__nv_bfloat16>(map, view);
@@ -108,7 +104,7 @@ cudaError_t launch_stream_kernel(const StreamGemmParams& p, int sm_count, cudaSt
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t launch{};
-  launch.gridDim = dim3(static_cast<unsigned>(std::min(args.tiles, sm_count)));
+  launch.gridDim = dim3(static_cast<unsigned>(sm_count));
   launch.blockDim = dim3(C::kThreads);
   launch.dynamicSmemBytes = C::kSharedBytes;
   launch.stream = stream;
@@ -117,7 +113,8 @@ cudaError_t launch_stream_kernel(const StreamGemmParams& p, int sm_count, cudaSt
   return cudaLaunchKernelEx(&launch, kernel, args);
 }
 
-// Tiles of 16 rows, or of 8 where that deals the matrix out to the SMs more evenly.
+// Tiles of 16 rows, or of 8 where that deals the matrix out to the SMs more evenly (bf16: the other
+// formats' stages would span too much of k).
 inline int stream_octets(const StreamGemmParams& p, int sm_count) {
   if (p.output == StreamOutput::kGated) return 2;
   if (p.n % 16 != 0) return 1;
@@ -126,21 +123,31 @@ inline int stream_octets(const StreamGemmParams& p, int sm_count) {
   return rows8 * 100 < rows16 * 95 ? 1 : 2;
 }
 
-// Launches on `stream`; captures into graphs. The choice of tiles depends on n alone.
+template <StreamFormat kFormat, int kOctets, int kSlice>
+cudaError_t launch_stream_rows(const StreamGemmParams& p, int sm_count, cudaStream_t stream) {
+  return p.rows > 8 ? launch_stream_kernel<StreamKernel<kFormat, kOctets, true, kSlice>>(
+                          p, sm_count, stream)
+                    : launch_stream_kernel<StreamKernel<kFormat, kOctets, false, kSlice>>(
+                          p, sm_count, stream);
+}
+
+// Launches on `stream`; captures into graphs. The choice of tiles and slices depends on n
+// and k alone.
 template <StreamFormat kFormat>
 cudaError_t launch_stream_gemm(const StreamGemmParams& p, int sm_count, cudaStream_t stream) {
-  const bool gated = p.output == StreamOutput::kGated;
-  if (!supports_stream_gemm(p.n, p.k, gated) || p.rows < 0 || p.rows > kStreamMaxRows ||
-      p.out_stride % 4 != 0) {
+  if (!supports_stream_gemm(kFormat, p.n, p.k, p.output == StreamOutput::kGated) || p.rows < 0 ||
+      p.rows > kStreamMaxRows || p.out_stride % 4 != 0) {
     return cudaErrorInvalidValue;
   }
   if (p.rows == 0) return cudaSuccess;
-  if (stream_octets(p, sm_count) == 2) {
-    return p.rows > 8 ? launch_stream_kernel<StreamKernel<kFormat, 2, true>>(p, sm_count, stream)
-                      : launch_stream_kernel<StreamKernel<kFormat, 2, false>>(p, sm_count, stream);
+  if constexpr (kFormat == StreamFormat::kBF16) {
+    if (stream_octets(p, sm_count) == 1) {
+      return p.k <= 2048 ? launch_stream_rows<kFormat, 1, 2048>(p, sm_count, stream)
+                         : launch_stream_rows<kFormat, 1, 4096>(p, sm_count, stream);
+    }
   }
-  return p.rows > 8 ? launch_stream_kernel<StreamKernel<kFormat, 1, true>>(p, sm_count, stream)
-                    : launch_stream_kernel<StreamKernel<kFormat, 1, false>>(p, sm_count, stream);
+  return p.k <= 2048 ? launch_stream_rows<kFormat, 2, 2048>(p, sm_count, stream)
+                     : launch_stream_rows<kFormat, 2, 4096>(p, sm_count, stream);
 }
 
 }  // namespace spate::cuda

@@ -10,6 +10,16 @@
 
 namespace spate::cuda {
 
+// 16 bytes, or zeros. In the order of the program and without branches, so that loads that follow
+// each other are in flight together.
+__device__ __forceinline__ void load_if(std::uint32_t (&v)[4], const void* p, bool condition) {
+  v[0] = v[1] = v[2] = v[3] = 0;
+  asm volatile("{.reg .pred P; setp.ne.b32 P, %5, 0; @P ld.global.v4.b32 {%0,%1,%2,%3},[%4];}"
+               : "+r"(v[0]), "+r"(v[1]), "+r"(v[2]), "+r"(v[3])
+               : "l"(p), "r"(static_cast<int>(condition))
+               : "memory");
+}
+
 template <class C>
 class StreamConsumer {
  public:
@@ -22,41 +32,54 @@ class StreamConsumer {
 
   __device__ __forceinline__ void run() {
     const StreamWork<C> work(a_);
-    warm_norm();
+    stage_norm();
     grid_dependency_wait();
     for (int first = 0; first < work.tiles; first += work.group) {
       const int end = min(first + work.group, work.tiles);
       squares_[0] = squares_[1] = 0;
       for (int slice = 0; slice < work.slices; ++slice) {
+        const int stages = StreamWork<C>::stages(a_, slice);
         load(slice);
         if (a_.p.norm_weight != nullptr && slice + 1 == work.slices) publish_squares();
-        const int stages = StreamWork<C>::stages(a_, slice);
         for (int i = first; i < end; ++i) multiply((i - first) % C::kEpilogues, slice, stages);
       }
     }
   }
 
  private:
-  static constexpr int kHalves = C::kWide ? 2 : 1;  // of eight rows
+  static constexpr int kHalves = C::kWide ? 2 : 1;              // of eight rows
+  static constexpr int kPart = C::kWide ? 8 : C::kSliceGroups;  // groups loaded at a time
   using Weights = StreamWeights<C>;
   using Bf16 = Element<__nv_bfloat16>;
   struct Sums {
     float c[2][C::kOctets][4];  // two chains, so that products follow each other more closely
   };
 
-  // First k of one of this warp's groups.
+  // First of the lane's eight k in one of this warp's groups: a start and constants.
   __device__ __forceinline__ int k_of(int slice, int group) const {
-    return slice * C::kSlice + group / C::kShareGroups * C::kStageK + warp_ * C::kShare +
-           group % C::kShareGroups * C::kGroup + (lane_ & 3) * 8;
+    return slice * C::kSlice + warp_ * C::kShare + (lane_ & 3) * 8 +
+           group / C::kShareGroups * C::kStageK + group % C::kShareGroups * C::kGroup;
   }
 
-  // The norm's weights do not depend on the kernel before: into the L2 cache while it still runs.
-  __device__ __forceinline__ void warm_norm() const {
-    if (a_.p.norm_weight == nullptr) return;
-    const int thread = warp_ * 32 + lane_;
-    for (std::int64_t i = thread * 32; i < a_.p.k; i += C::kWarps * 32 * 32) {
-      asm volatile("prefetch.global.L2 [%0];" ::"l"(a_.p.norm_weight + i));
+  // The norm's weights do not depend on the kernel before: while it still runs, copies of this
+  // warp's part of them into shared memory begin, in the order of k_of. There is room where nothing
+  // is carried between slices.
+  __device__ __forceinline__ void stage_norm() const {
+    if (a_.p.norm_weight == nullptr || a_.p.k > C::kSlice) return;
+#pragma unroll
+    for (int i = 0; i < C::kSliceGroups / 4; ++i) {
+      const int group = i * 4 + lane_ / 8, in_group = lane_ % 8 * 4;
+      const int k = k_of(0, group) - (lane_ & 3) * 8 + in_group;
+      if (k < a_.p.k) {
+        const std::uint32_t to = smem_address(staged_norm() + group * C::kGroup + in_group);
+        asm volatile("cp.async.cg.shared.global [%0],[%1],16;" ::"r"(to), "l"(a_.p.norm_weight + k)
+                     : "memory");
+      }
     }
+    asm volatile("cp.async.commit_group;" ::: "memory");
+  }
+  __device__ __forceinline__ float* staged_norm() const {  // [kSliceGroups][32]
+    return reinterpret_cast<float*>(shared_.carry(0)) + warp_ * C::kSliceGroups * C::kGroup;
   }
 
   __device__ __forceinline__ std::int64_t x_row(int row) const {
@@ -68,51 +91,73 @@ class StreamConsumer {
     for (int h = 0; h < kHalves; ++h) {
       const int row = h * 8 + (lane_ >> 2);
       const bool live = row < a_.p.rows;
-      const std::int64_t start = live ? x_row(row) : 0;
-      if (a_.p.norm_weight != nullptr) {
-        load_normed(static_cast<const float*>(a_.p.x) + start, live, slice, h);
-      } else {
+      const std::int64_t start = x_row(live ? row : 0);
+      if (a_.p.norm_weight == nullptr) {
         load_plain(static_cast<const __nv_bfloat16*>(a_.p.x) + start, live, slice, h);
+        continue;
+      }
+      const float* x = static_cast<const float*>(a_.p.x) + start;
+      // As much at a time as the registers hold: each part waits for the memory once.
+#pragma unroll
+      for (int part = 0; part < C::kSliceGroups; part += kPart) {
+        load_normed<kPart>(x, live, {slice, part, h});
       }
     }
   }
 
   __device__ __forceinline__ void load_plain(const __nv_bfloat16* x, bool live, int slice, int h) {
+    const __nv_bfloat16* at = x + k_of(slice, 0);
 #pragma unroll
     for (int g = 0; g < C::kSliceGroups; ++g) {
-      const int k = k_of(slice, g);
-      uint4 v = make_uint4(0, 0, 0, 0);
-      if (live && k < a_.p.k) v = __ldcg(reinterpret_cast<const uint4*>(x + k));
-      x_[h][g][0] = v.x;
-      x_[h][g][1] = v.y;
-      x_[h][g][2] = v.z;
-      x_[h][g][3] = v.w;
+      load_if(x_[h][g], at + (k_of(slice, g) - k_of(slice, 0)), live && k_of(slice, g) < a_.p.k);
     }
   }
 
+  // A run of groups of one half of the rows.
+  struct Part {
+    int slice, first, half;
+  };
+
+  // Of the lane's eight k in a group, the first or second four; zeros beyond K.
+  __device__ __forceinline__ float4 norm_at(int slice, int group, int i) const {
+    if (k_of(slice, group) >= a_.p.k) return make_float4(0, 0, 0, 0);
+    if (a_.p.k > C::kSlice) {
+      return __ldg(reinterpret_cast<const float4*>(a_.p.norm_weight + k_of(slice, group)) + i);
+    }
+    return reinterpret_cast<const float4*>(staged_norm() + group * C::kGroup)[(lane_ & 3) * 2 + i];
+  }
+
   // Rows times the norm's weight; the epilogue divides by the root of the mean square.
-  __device__ __forceinline__ void load_normed(const float* x, bool live, int slice, int h) {
-    float sum = squares_[h];
+  template <int kCount>
+  __device__ __forceinline__ void load_normed(const float* x, bool live, Part part) {
+    const int start = k_of(part.slice, part.first);
+    std::uint32_t v[kCount][2][4];
 #pragma unroll
-    for (int g = 0; g < C::kSliceGroups; ++g) {
-      const int k = k_of(slice, g);
+    for (int g = 0; g < kCount; ++g) {
+      const int k = k_of(part.slice, part.first + g);
       const bool inside = live && k < a_.p.k;
+      load_if(v[g][0], x + start + (k - start), inside);
+      load_if(v[g][1], x + start + (k - start) + 4, inside);
+    }
+    if (part.first == 0) {
+      asm volatile("cp.async.wait_all;" ::: "memory");
+      __syncwarp();
+    }
+    float sum = squares_[part.half];
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        float4 v = make_float4(0, 0, 0, 0), w = v;
-        if (inside) {
-          v = __ldcg(reinterpret_cast<const float4*>(x + k + half * 4));
-          w = __ldg(reinterpret_cast<const float4*>(a_.p.norm_weight + k + half * 4));
-        }
-        sum = fmaf(v.x, v.x, sum);
-        sum = fmaf(v.y, v.y, sum);
-        sum = fmaf(v.z, v.z, sum);
-        sum = fmaf(v.w, v.w, sum);
-        x_[h][g][half * 2] = Bf16::pack(v.x * w.x, v.y * w.y);
-        x_[h][g][half * 2 + 1] = Bf16::pack(v.z * w.z, v.w * w.w);
+    for (int g = 0; g < kCount; ++g) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const float4 w = norm_at(part.slice, part.first + g, i);
+        const float y[4] = {__uint_as_float(v[g][i][0]), __uint_as_float(v[g][i][1]),
+                            __uint_as_float(v[g][i][2]), __uint_as_float(v[g][i][3])};
+#pragma unroll
+        for (int e = 0; e < 4; ++e) sum = fmaf(y[e], y[e], sum);
+        x_[part.half][part.first + g][i * 2] = Bf16::pack(y[0] * w.x, y[1] * w.y);
+        x_[part.half][part.first + g][i * 2 + 1] = Bf16::pack(y[2] * w.z, y[3] * w.w);
       }
     }
-    squares_[h] = sum;
+    squares_[part.half] = sum;
   }
 
   __device__ __forceinline__ void publish_squares() {

@@ -23,7 +23,7 @@ enum class StreamOutput : std::uint8_t {
 enum class StreamActivation : std::uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kQuickGelu };
 
 // y = x W^T + bias. Device pointers. Rows of x and out are 16-byte aligned, out's stride (in
-// elements) is a multiple of 8; n is a multiple of 8 (gated: 16), k of 64.
+// elements) is a multiple of 8; supports_stream_gemm says which n and k.
 struct StreamGemmParams {
   const void* weights = nullptr;         // kBF16, kFp8: [n, k]; kQ8, kQ4: gemm_quant_layout.cuh
   const float* weight_scales = nullptr;  // kFp8: [n]
@@ -45,6 +45,12 @@ struct StreamGemmParams {
   bool dependent_launch = true;
 };
 
+// Whether launch_stream_gemm takes a matrix of this shape (`gated`: with output kGated).
+inline bool supports_stream_gemm(StreamFormat format, std::int64_t n, std::int64_t k, bool gated) {
+  const std::int64_t rows = gated || format != StreamFormat::kBF16 ? 16 : 8;
+  return k >= 64 && k <= 32768 && k % 64 == 0 && n > 0 && n % rows == 0;
+}
+
 // What the kernel gets: the parameters, the map of the weights, and how the work is dealt out.
 struct StreamArguments {
   StreamGemmParams p;
@@ -52,8 +58,9 @@ struct StreamArguments {
   int tiles;        // of 8 or 16 rows of W
 };
 
-// kTiles: octets of rows of W in a tile. kWide: more than 8 rows of x.
-template <StreamFormat kFormat_, int kOctets_, bool kWide_>
+// kOctets: octets of rows of W in a tile. kWide: more than 8 rows of x. kSlice: k whose activations
+// are kept in registers at a time.
+template <StreamFormat kFormat_, int kOctets_, bool kWide_, int kSlice_ = 4096>
 struct StreamKernel {
   static constexpr StreamFormat kFormat = kFormat_;
   static constexpr int kOctets = kOctets_;
@@ -67,19 +74,18 @@ struct StreamKernel {
   static constexpr int kEpilogues = 3;  // warps, and buffers of partial sums: one each
   static constexpr int kThreads = 32 * (1 + kEpilogues + kWarps);
   static constexpr int kTokens = kWide ? 16 : 8;
-  // Narrow variants leave room for the next launch's block on the same SM: its ring fills while
-  // this one drains. Wide ones need the registers.
-  static constexpr int kBlocksPerSm = kWide ? 1 : 2;
-  static constexpr int kConsumerRegisters = kWide ? 216 : 104;
-  static constexpr int kOtherRegisters = kWide ? 72 : 32;
+  static constexpr int kSlice = kSlice_;
+  // One block an SM: two smaller ones, the next launch's filling its ring while this one drains,
+  // were faster alone but came to lie two on one SM and none on another.
+  static constexpr int kConsumerRegisters = 216;
+  static constexpr int kOtherRegisters = 72;
 
   static constexpr int kGroup = 32;                        // k that one 16-byte row load covers
   static constexpr int kShare = 2048 / (kBits * kOctets);  // k of a warp in a stage
   static constexpr int kShareGroups = kShare / kGroup;
   static constexpr int kStageK = kShare * kWarps;
-  static constexpr int kSlice = 4096;  // k whose activations are kept in registers at a time
-  static constexpr int kSliceStages = kSlice / kStageK;
-  static constexpr int kSliceGroups = kSlice / kWarps / kGroup;  // of a warp
+  static constexpr int kSliceStages = kStageK < kSlice ? kSlice / kStageK : 1;
+  static constexpr int kSliceGroups = kSliceStages * kShareGroups;  // of a warp
 
   static constexpr int kStageBlocks = kStageK / kQuantBlock;  // packed formats, per octet
   static constexpr int kBlockBytes = QuantLayout < kBits == 4 ? 4 : 8 > ::kBlockBytes;
@@ -92,9 +98,9 @@ struct StreamKernel {
   static constexpr int kRedBytes = kEpilogues * kWarps * kPartBytes;
   static constexpr int kTileBytes = kTokens * 8 * kOctets * 4;  // sums carried between slices
 
-  static constexpr int kBudget = kBlocksPerSm == 2 ? 115712 : 232448;
+  static constexpr int kBudget = 232448;
   static constexpr int kFixedBytes = 1024 + kRedBytes;  // barriers, sums of squares, partial sums
-  static constexpr int kMinCarryBytes = 16 * kTileBytes;
+  static constexpr int kMinCarryBytes = kSlice * 4;
   static constexpr int kStages = (kBudget - kFixedBytes - kMinCarryBytes) / kStageBytes;
   static constexpr int kCarryTiles = (kBudget - kFixedBytes - kStages * kStageBytes) / kTileBytes;
   static constexpr int kOffsetRed = kStages * kStageBytes;
@@ -103,6 +109,7 @@ struct StreamKernel {
   static constexpr int kOffsetBars = kOffsetSquares + kWarps * 16 * 4;
   static constexpr int kSharedBytes = kOffsetBars + 8 * (2 * kStages + 2 * kEpilogues);
   static_assert(kSharedBytes <= kBudget && kStages >= 4 && kSliceStages >= 1);
+  static_assert(kCarryTiles * kTileBytes >= kSlice * 4);  // the norm's weights lie there too
 };
 
 template <class C>

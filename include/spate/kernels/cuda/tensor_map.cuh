@@ -19,6 +19,7 @@ struct TensorView {
   std::int64_t size[4] = {1, 1, 1, 1};
   std::int64_t stride[3] = {0, 0, 0};
   int box[4] = {64, 1, 1, 1};
+  CUtensorMapL2promotion promotion = CU_TENSOR_MAP_L2_PROMOTION_L2_256B;
 };
 
 template <class T>
@@ -46,7 +47,7 @@ cudaError_t encode_tensor_map(CUtensorMap* map, const TensorView& view) {
   }
   const CUresult result = reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(entry)(
       map, kTensorMapType<T>, 4, const_cast<void*>(view.data), size, stride, box, element_stride,
-      CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+      CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, view.promotion,
       CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   return result == CUDA_SUCCESS ? cudaSuccess : cudaErrorInvalidValue;
 }

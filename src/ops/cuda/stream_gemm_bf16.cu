@@ -1,0 +1,12 @@
+#include "ops/cuda/stream_gemm.h"
+#include "spate/kernels/cuda/gemm_stream.cuh"
+
+namespace spate::ops::cuda {
+
+cudaError_t stream_gemm_bf16(const spate::cuda::StreamGemmParams& params, int sm_count,
+                             cudaStream_t stream) {
+  return spate::cuda::launch_stream_gemm<spate::cuda::StreamFormat::kBF16>(params, sm_count,
+                                                                           stream);
+}
+
+}  // namespace spate::ops::cuda
