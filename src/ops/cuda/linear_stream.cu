@@ -1,7 +1,9 @@
+#include "ops/cuda/linear_stream.h"
+
+#include <optional>
 #include <string>
 
-#include "ops/cuda/linear_stream.h"
-#include "spate/kernels/cuda/gemm_stream.cuh"
+#include "ops/cuda/stream_gemm.h"
 
 namespace spate::ops::cuda {
 namespace {
@@ -14,28 +16,28 @@ k::StreamOutput output_of(StreamResult result, DType out) {
   return out == DType::kF32 ? k::StreamOutput::kF32 : k::StreamOutput::kBF16;
 }
 
-cudaError_t launch(DeviceFormat format, const k::StreamGemmParams& p, const Gpu& gpu) {
-  const int sms = gpu.multiprocessors();
+/// F32 and f16 weights are not streamed.
+std::optional<k::StreamFormat> stream_format(DeviceFormat format) {
   switch (format) {
     case DeviceFormat::kBF16:
-      return k::launch_stream_gemm<k::StreamFormat::kBF16>(p, sms, gpu.stream());
+      return k::StreamFormat::kBF16;
     case DeviceFormat::kFp8:
-      return k::launch_stream_gemm<k::StreamFormat::kFp8>(p, sms, gpu.stream());
+      return k::StreamFormat::kFp8;
     case DeviceFormat::kQ8:
-      return k::launch_stream_gemm<k::StreamFormat::kQ8>(p, sms, gpu.stream());
+      return k::StreamFormat::kQ8;
     case DeviceFormat::kQ4:
-      return k::launch_stream_gemm<k::StreamFormat::kQ4>(p, sms, gpu.stream());
+      return k::StreamFormat::kQ4;
     default:
-      return cudaErrorInvalidValue;
+      return std::nullopt;
   }
 }
 
 }  // namespace
 
 bool streams(const Gpu& gpu, const DeviceMatrix& w, std::int64_t rows, StreamResult result) {
-  const bool known = w.format != DeviceFormat::kF32 && w.format != DeviceFormat::kF16;
-  return known && gpu.architecture() == 90 && rows <= k::kStreamMaxRows &&
-         k::supports_stream_gemm(w.n, w.k, result == StreamResult::kGated);
+  const std::optional<k::StreamFormat> format = stream_format(w.format);
+  return format && gpu.architecture() == 90 && rows <= k::kStreamMaxRows &&
+         k::supports_stream_gemm(*format, w.n, w.k, result == StreamResult::kGated);
 }
 
 void stream_product(Gpu& gpu, Tensor out, const Rows& x, const DeviceMatrix& w, StreamResult result,
@@ -58,7 +60,9 @@ void stream_product(Gpu& gpu, Tensor out, const Rows& x, const DeviceMatrix& w, 
   p.output = output_of(result, out.dtype());
   p.activation = static_cast<k::StreamActivation>(activation);
   p.dependent_launch = gpu.dependent_launch();
-  if (const cudaError_t error = launch(w.format, p, gpu); error != cudaSuccess) {
+  const cudaError_t error =
+      stream_gemm(*stream_format(w.format), p, gpu.multiprocessors(), gpu.stream());
+  if (error != cudaSuccess) {
     throw DeviceError(std::string("the GPU refused a product: ") + cudaGetErrorString(error));
   }
 }
