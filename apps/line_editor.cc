@@ -1,6 +1,7 @@
 #include "apps/line_editor.h"
 
 #include <clocale>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <iostream>
@@ -58,8 +59,12 @@ void LineEditor::bind_keys() {
   el_set(edit_, EL_SIGNAL, 1);  // the window's size, and the terminal as it was after SIGTERM
   el_set(edit_, EL_ADDFN, "spate-abandon", "abandon the line", &LineEditor::abandon);
   el_set(edit_, EL_ADDFN, "spate-paste", "insert pasted text", &LineEditor::paste);
-  el_set(edit_, EL_SETTY, "-d", "intr=", nullptr);  // Ctrl-C is a key while a line is edited
+  el_set(edit_, EL_ADDFN, "spate-suspend", "stop until fg", &LineEditor::suspend);
+  el_set(edit_, EL_SETTY, "-d", "-isig", nullptr);  // Ctrl-C is a key while a line is edited
   el_set(edit_, EL_BIND, "^C", "spate-abandon", nullptr);
+  el_set(edit_, EL_BIND, "^Z", "spate-suspend", nullptr);
+  // A Ctrl-D from before the terminal gave up reading lines arrives as a zero.
+  el_set(edit_, EL_BIND, "^@", "em-delete-or-list", nullptr);
   el_set(edit_, EL_BIND, "\\e[200~", "spate-paste", nullptr);
   el_set(edit_, EL_BIND, "\\e[1;5C", "em-next-word", nullptr);
   el_set(edit_, EL_BIND, "\\e[1;5D", "ed-prev-word", nullptr);
@@ -74,13 +79,19 @@ LineEditor& LineEditor::of(EditLine* edit) {
 
 char* LineEditor::prompt_of(EditLine* edit) { return of(edit).prompt_.data(); }
 
+/// Ends the line as Enter would, so that libedit leaves the screen in order.
 unsigned char LineEditor::abandon(EditLine* edit, int) {
-  LineEditor& self = of(edit);
-  self.abandoned_ = true;
-  const LineInfo* line = el_line(edit);
+  of(edit).abandoned_ = true;
+  const LineInfoW* line = el_wline(edit);
   el_cursor(edit, static_cast<int>(line->lastchar - line->cursor));
-  el_set(edit, EL_REFRESH);
-  return CC_NEWLINE;
+  el_insertstr(edit, "^C");
+  el_push(edit, "\n");
+  return CC_REFRESH;
+}
+
+unsigned char LineEditor::suspend(EditLine*, int) {
+  std::raise(SIGTSTP);  // libedit's handler puts the terminal in order, before and after
+  return CC_REFRESH;
 }
 
 unsigned char LineEditor::paste(EditLine* edit, int) {
@@ -108,10 +119,7 @@ std::optional<std::string> LineEditor::edit_line(const std::string& prompt) {
   int n = 0;
   const char* raw = el_gets(edit_, &n);
   tell_terminal(kNoMoreMarks);
-  if (abandoned_) {
-    std::fputs("^C\n", stderr);
-    return std::string();
-  }
+  if (abandoned_) return std::string();
   if (raw == nullptr || n <= 0) {
     std::fputs("\n", stderr);
     return std::nullopt;

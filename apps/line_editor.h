@@ -30,6 +30,7 @@ class LineEditor {
   static LineEditor& of(EditLine* edit);
   static char* prompt_of(EditLine* edit);
   static unsigned char abandon(EditLine* edit, int key);
+  static unsigned char suspend(EditLine* edit, int key);
   static unsigned char paste(EditLine* edit, int key);
 
   std::string history_file_;

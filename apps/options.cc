@@ -11,10 +11,28 @@
 
 #include "engine/options.h"
 #include "sample/params.h"
+#include "tokenizer/utf8.h"
 
 namespace spate::apps {
 namespace fs = std::filesystem;
 namespace {
+
+/// Messages quote files, which may hold anything: bytes that are no text, orders to the terminal, a
+/// megabyte of one word.
+std::string printable(std::string_view message) {
+  constexpr std::size_t kLongest = 3000;
+  std::string out;
+  for (const char c : repair_utf8(message.substr(0, kLongest))) {
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte < 0x20 && c != '\n') || byte == 0x7F) {
+      out += fmt::format("\\x{:02x}", byte);
+    } else {
+      out.push_back(c);
+    }
+  }
+  if (message.size() > kLongest) out += "...";
+  return out;
+}
 
 /// Values that are wrong whatever the model and the machine end the program as wrong usage.
 void check_when_parsed(CLI::App& command, std::function<Result<void>()> check) {
@@ -41,7 +59,7 @@ Result<void> check_flags(const SamplingFlags& flags) {
 }  // namespace
 
 int fail(const Error& error) {
-  fmt::print(stderr, "spate: {}\n", error.message);
+  fmt::print(stderr, "spate: {}\n", printable(error.message));
   return kFailed;
 }
 

@@ -52,6 +52,13 @@ class Terminal:
         taken, self.seen = self.seen[: found.end()], self.seen[found.end() :]
         return taken
 
+    def prompt(self) -> str:
+        """Waits until a line can be edited: keys before that are the kernel's business."""
+        taken = self.wait_for("> ")
+        while termios.tcgetattr(self.fd)[3] & termios.ICANON:
+            time.sleep(0.001)
+        return taken
+
     def send(self, keys: str) -> None:
         os.write(self.fd, keys.encode())
 
@@ -80,14 +87,14 @@ class TerminalTest(unittest.TestCase):
             "chat", "--max-tokens", str(max_tokens), "--seed", "1", *ENGINE, *args, state=str(self.folder), **more
         )
         terminal.wait_for("Ctrl-D leaves")
-        terminal.wait_for("> ")
+        terminal.prompt()
         return terminal
 
     def said(self, terminal: Terminal) -> list[str]:
         """What the conversation has of the user, by /history."""
         terminal.send("/history\r")
         terminal.wait_for(r"/history\r*\n")
-        text = terminal.wait_for(r"> ").replace("\r", "")
+        text = terminal.prompt().replace("\r", "")
         return re.findall(r"^user: (.*?)\n(?=assistant: )", text, re.M | re.S)
 
     def leave(self, terminal: Terminal) -> None:
@@ -101,7 +108,7 @@ class Editing(TerminalTest):
             terminal = self.chat(locale=locale)
             terminal.send("naïve 你好吗" + BACKSPACE + LEFT + BACKSPACE + "们" + HOME + "¡\r")
             terminal.wait_for(r"tokens/s\]")
-            terminal.wait_for("> ")
+            terminal.prompt()
             self.assertEqual(self.said(terminal), ["¡naïve 们好"], locale)
             self.leave(terminal)
 
@@ -109,13 +116,13 @@ class Editing(TerminalTest):
         first = self.chat()
         first.send("what was said\r")
         first.wait_for(r"tokens/s\]")
-        first.wait_for("> ")
+        first.prompt()
         os.kill(first.pid, signal.SIGKILL)
         first.end()
         second = self.chat()
         second.send(UP + " before\r")
         second.wait_for(r"tokens/s\]")
-        second.wait_for("> ")
+        second.prompt()
         self.assertEqual(self.said(second), ["what was said before"])
         self.leave(second)
         mode = (self.folder / "spate" / "chat_history").stat().st_mode & 0o777
@@ -130,7 +137,7 @@ class Editing(TerminalTest):
         ):
             terminal.send(keys)
             terminal.wait_for(r"tokens/s\]")
-            terminal.wait_for("> ")
+            terminal.prompt()
             self.assertEqual(self.said(terminal)[-1], text)
         self.leave(terminal)
 
@@ -142,7 +149,7 @@ class Editing(TerminalTest):
             terminal.read(0.01)
         terminal.send("\r")
         terminal.wait_for(r"fills the context|tokens/s\]", 120)
-        terminal.wait_for("> ")
+        terminal.prompt()
         self.leave(terminal)
 
 
@@ -150,13 +157,13 @@ class Interruptions(TerminalTest):
     def test_ctrl_c_drops_the_line_and_not_the_program(self) -> None:
         terminal = self.chat()
         terminal.send("not this" + CTRL_C)
-        terminal.wait_for("> ")
+        terminal.prompt()
         terminal.send('"""\rnor this' + CTRL_C)
         terminal.wait_for(r"\^C\r*\n")
-        terminal.wait_for("> ")
+        terminal.prompt()
         terminal.send("this\r")
         terminal.wait_for(r"tokens/s\]")
-        terminal.wait_for("> ")
+        terminal.prompt()
         self.assertEqual(self.said(terminal), ["this"])
         self.leave(terminal)
 
@@ -168,7 +175,7 @@ class Interruptions(TerminalTest):
             terminal.send(CTRL_C)
             line = terminal.wait_for(r"first token after .* (\d+) tokens, .*tokens/s\]")
             self.assertLess(int(re.findall(r"(\d+) tokens, ", line)[-1]), 1900)
-            terminal.wait_for("> ")
+            terminal.prompt()
         self.assertEqual(self.said(terminal), ["first", "second"])
         self.leave(terminal)
 
@@ -184,21 +191,21 @@ class Commands(TerminalTest):
         terminal = self.chat()
         terminal.send("/fly\r")
         self.assertIn("/reset", terminal.wait_for("Ctrl-C stops"))
-        terminal.wait_for("> ")
+        terminal.prompt()
         self.leave(terminal)
 
     def test_reset_and_retry(self) -> None:
         terminal = self.chat()
         terminal.send("/retry\r")
         terminal.wait_for("nothing to answer yet")
-        terminal.wait_for("> ")
+        terminal.prompt()
         for keys in ("one\r", "/retry\r"):
             terminal.send(keys)
             terminal.wait_for(r"tokens/s\]")
-            terminal.wait_for("> ")
+            terminal.prompt()
         self.assertEqual(self.said(terminal), ["one"])
         terminal.send("/reset\r")
-        terminal.wait_for("> ")
+        terminal.prompt()
         self.assertEqual(self.said(terminal), [])
         self.leave(terminal)
 
