@@ -107,8 +107,14 @@ struct PrefillConfig : V, Tuning {
   static constexpr int kThreads = (kWarpgroups + 1) * 128;
   static constexpr bool kImage = kLayout == KvLayout::kPages;
   // Of 64K in all; walking a page table takes more than issuing tensor copies.
-  static constexpr int kProducerRegisters = kWarpgroups == 3 ? 32 : kWideProducer ? 40 : 24;
-  static constexpr int kConsumerRegisters = kWarpgroups == 3 ? 160 : kWideProducer ? 232 : 240;
+  static constexpr int kProducerRegisters = kConvert           ? 56
+                                            : kWarpgroups == 3 ? 32
+                                            : kWideProducer    ? 40
+                                                               : 24;
+  static constexpr int kConsumerRegisters = kConvert           ? 224
+                                            : kWarpgroups == 3 ? 160
+                                            : kWideProducer    ? 232
+                                                               : 240;
   static constexpr int kChunks = (kHeadDim + 63) / 64;  // of 64 columns, 128 bytes
   static constexpr std::uint32_t kRowBytes = kChunks * 128;
   static_assert(kRowBytes == kv_row_bytes(kHeadDim, 2));

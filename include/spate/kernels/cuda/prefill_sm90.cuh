@@ -23,6 +23,7 @@ namespace spate::cuda {
 template <class C>
 __global__ __launch_bounds__(C::kThreads,
                              1) void prefill_kernel(const __grid_constant__ PrefillArguments args) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)  // empty in code for other GPUs: prefill_mma.cuh
   extern __shared__ __align__(1024) std::uint8_t smem[];
   const PrefillShared<C> shared(smem);
   const int warpgroup = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 128, 0);
@@ -50,6 +51,7 @@ __global__ __launch_bounds__(C::kThreads,
     registers_increase<C::kConsumerRegisters>();
     prefill_consume<C>(args, shared, warpgroup - 1);
   }
+#endif
 }
 
 namespace prefill_detail {
