@@ -90,6 +90,9 @@ __device__ __forceinline__ void load_shared_128(std::uint32_t (&r)[4], std::uint
 __device__ __forceinline__ void load_shared_64(std::uint32_t (&r)[2], std::uint32_t address) {
   asm volatile("ld.shared.v2.b32 {%0,%1},[%2];" : "=r"(r[0]), "=r"(r[1]) : "r"(address) : "memory");
 }
+__device__ __forceinline__ void store_shared_64(std::uint32_t address, int a, int b) {
+  asm volatile("st.shared.v2.b32 [%0],{%1,%2};" ::"r"(address), "r"(a), "r"(b) : "memory");
+}
 __device__ __forceinline__ void store_shared_zero_128(std::uint32_t address) {
   asm volatile("st.shared.v4.b32 [%0],{%1,%1,%1,%1};" ::"r"(address), "r"(0) : "memory");
 }
