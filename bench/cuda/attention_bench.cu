@@ -58,10 +58,15 @@ int main(int argc, char** argv) {
       {128, 1, 1024, 64, 8, 128, false},     {64, 1, 8192, 32, 8, 128, false},
       {256, 1, 2048, 32, 8, 128, false},     {1, 1, 131072, 32, 8, 128, false},
       {1, 1, 1024, 32, 8, 128, false},       {7, 1, 999, 32, 8, 128, false}};
-  for (int i = 0; i < static_cast<int>(std::size(kShapes)); ++i) {
+  const int n = static_cast<int>(std::size(kShapes));  // number n: the shared prefix
+  for (int i = 0; i <= n; ++i) {
     bool wanted = argc < 2;
     for (int a = 1; a < argc; ++a) wanted = wanted || std::atoi(argv[a]) == i;
     if (!wanted) continue;
+    if (i == n) {
+      spate::bench::bench_cascade();
+      continue;
+    }
     if (kShapes[i].queries > 1)
       spate::bench::bench_prefill(i, kShapes[i]);
     else

@@ -48,6 +48,7 @@ class Arena {
 
 void bench_prefill(int number, const Shape& shape);
 void bench_decode(int number, const Shape& shape);
+void bench_cascade();
 
 inline void print_row(int number, const Shape& s, const char* name, double us, double bytes) {
   const double flops =

@@ -16,11 +16,21 @@ struct DecodeCheckOptions {
   bool host_pages = true;  // the planner sees the page table
 };
 
-template <class V>
+// Which kernel runs a variant, and how it is configured.
+struct HopperDecode {
+  template <class V>
+  using Config = cuda::DecodeKernel<V>;
+  template <class V>
+  static cudaError_t launch(const cuda::DecodeParams& p) {
+    return cuda::launch_decode<V>(p, nullptr);
+  }
+};
+
+template <class V, class Kernel = HopperDecode>
 class DecodeRun {
  public:
   using T = typename V::T;
-  using C = cuda::DecodeKernel<V>;
+  using C = typename Kernel::template Config<V>;
   static constexpr bool kFp8 = V::kFormat == cuda::KvFormat::kE4M3;
   using Bits = std::conditional_t<V::kBytes, std::uint8_t, T>;
 
@@ -56,7 +66,7 @@ class DecodeRun {
   std::vector<T> run(std::vector<float>& lse) {
     out_.poison();
     lse_.poison();
-    require(cuda::launch_decode<V>(p_, nullptr));
+    require(Kernel::template launch<V>(p_));
     require(cudaDeviceSynchronize());
     lse = lse_.get();
     return out_.get();
@@ -155,12 +165,12 @@ Problem decode_problem(ProblemSpec spec, const Rules& rules) {
   return problem;
 }
 
-template <class V>
+template <class V, class Kernel = HopperDecode>
 void check_decode(const ProblemSpec& spec, const Rules& rules = {},
                   DecodeCheckOptions options = {}) {
   using T = typename V::T;
   const Problem problem = decode_problem<V>(spec, rules);
-  DecodeRun<V> run(problem, options);
+  DecodeRun<V, Kernel> run(problem, options);
 
   std::vector<float> lse;
   const std::vector<T> first = run.run(lse);

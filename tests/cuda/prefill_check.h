@@ -48,7 +48,17 @@ std::vector<T> strided_cache(const Problem& problem,
   return kv;
 }
 
-template <class V>
+// Which kernel runs a variant, and how it is configured.
+struct HopperPrefill {
+  template <class V>
+  using Config = cuda::PrefillKernel<V>;
+  template <class V>
+  static cudaError_t launch(const cuda::PrefillParams& p) {
+    return cuda::launch_prefill<V>(p, nullptr);
+  }
+};
+
+template <class V, class Kernel>
 PrefillRun run_prefill(const Problem& problem, PrefillCheckOptions options) {
   using T = typename V::T;
   const auto& spec = problem.spec;
@@ -102,7 +112,7 @@ PrefillRun run_prefill(const Problem& problem, PrefillCheckOptions options) {
   cuda::PrefillPlanOptions o;
   o.q_heads = spec.q_heads;
   o.kv_heads = spec.kv_heads;
-  o.tile_rows = cuda::PrefillKernel<V>::kTileRows;
+  o.tile_rows = Kernel::template Config<V>::kTileRows;
   o.kv_token_bytes = std::int64_t{4} * spec.head_dim;
   o.window = {problem.rules.left, problem.rules.right};
   o.packing = options.packing;
@@ -119,7 +129,7 @@ PrefillRun run_prefill(const Problem& problem, PrefillCheckOptions options) {
        ++repeat) {  // the second run finds the counters as the first left them
     out.poison();
     lse.poison();
-    require(cuda::launch_prefill<V>(p, nullptr));
+    require(Kernel::template launch<V>(p));
     require(cudaDeviceSynchronize());
     const std::vector<T> host = out.get();
     if (repeat == 1) {
@@ -136,14 +146,14 @@ PrefillRun run_prefill(const Problem& problem, PrefillCheckOptions options) {
   return run;
 }
 
-template <class V>
+template <class V, class Kernel = HopperPrefill>
 void check_prefill(const ProblemSpec& spec, const Rules& rules, PrefillCheckOptions options = {}) {
   using T = typename V::T;
   auto round = [](float x) { return to_float(to_element<T>(x)); };
   Problem problem(spec, round, round);
   problem.set_rules(rules);
 
-  const PrefillRun run = run_prefill<V>(problem, options);
+  const PrefillRun run = run_prefill<V, Kernel>(problem, options);
 
   problem.expect_close(run.out, run.lse, {kRoundoff<T>, kRoundoff<T>});
 }

@@ -4,7 +4,9 @@
 #pragma once
 
 #include "ops/cuda/attention_kernels.h"
+#include "spate/kernels/cuda/decode_mma.cuh"
 #include "spate/kernels/cuda/decode_sm90.cuh"
+#include "spate/kernels/cuda/prefill_mma.cuh"
 #include "spate/kernels/cuda/prefill_sm90.cuh"
 
 namespace spate::ops::cuda {
@@ -13,20 +15,43 @@ using spate::cuda::KvFormat;
 using spate::cuda::Mask;
 using spate::cuda::Score;
 
+// Where there is no device to ask, sizes are those of Hopper.
+inline bool on_hopper() {
+  int device = 0, major = 0;
+  if (cudaGetDevice(&device) != cudaSuccess) return true;
+  if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess)
+    return true;
+  return major == 9;
+}
+
 template <class V>
 void use_decode(AttentionKernels& kernels) {
-  kernels.decode = [](const spate::cuda::DecodeParams& p, CUstream_st* stream) {
-    return static_cast<int>(spate::cuda::launch_decode<V>(p, stream));
-  };
   kernels.decode_columns = V::kColumns;
-  kernels.decode_block_tokens = spate::cuda::DecodeKernel<V>::kBlockTokens;
+  if (on_hopper()) {
+    kernels.decode = [](const spate::cuda::DecodeParams& p, CUstream_st* stream) {
+      return static_cast<int>(spate::cuda::launch_decode<V>(p, stream));
+    };
+    kernels.decode_block_tokens = spate::cuda::DecodeKernel<V>::kBlockTokens;
+  } else {
+    kernels.decode = [](const spate::cuda::DecodeParams& p, CUstream_st* stream) {
+      return static_cast<int>(spate::cuda::launch_decode_fallback<V>(p, stream));
+    };
+    kernels.decode_block_tokens = spate::cuda::DecodeFallback<V>::kBlockTokens;
+  }
 }
 template <class V>
 void use_prefill(AttentionKernels& kernels) {
-  kernels.prefill = [](const spate::cuda::PrefillParams& p, CUstream_st* stream) {
-    return static_cast<int>(spate::cuda::launch_prefill<V>(p, stream));
-  };
-  kernels.prefill_tile_rows = spate::cuda::PrefillKernel<V>::kTileRows;
+  if (on_hopper()) {
+    kernels.prefill = [](const spate::cuda::PrefillParams& p, CUstream_st* stream) {
+      return static_cast<int>(spate::cuda::launch_prefill<V>(p, stream));
+    };
+    kernels.prefill_tile_rows = spate::cuda::PrefillKernel<V>::kTileRows;
+  } else if constexpr (!V::kConvert) {
+    kernels.prefill = [](const spate::cuda::PrefillParams& p, CUstream_st* stream) {
+      return static_cast<int>(spate::cuda::launch_prefill_fallback<V>(p, stream));
+    };
+    kernels.prefill_tile_rows = spate::cuda::PrefillFallback<V>::kTileRows;
+  }
 }
 
 template <int kDim, KvFormat kFormat = KvFormat::kElement, int kColumns = 8,

@@ -256,7 +256,7 @@ struct DecodeConsumer {
                                   layout.tokens() * C::kRowBytes;
       store_shared_zero_128(group + kv_offset(at & 15, i % kVectors, C::kRowBytes));
     }
-    fence_async_smem();
+    if constexpr (C::kAsyncCopies) fence_async_smem();
     __syncwarp();
   }
 
@@ -348,9 +348,7 @@ struct DecodeConsumer {
     return seen;
   }
 
-  // Hands the segment's result to the epilogue warps.
-  __device__ __forceinline__ void finish_segment(const DecodeRecord& r) {
-    const int columns = r.q_len() * heads;
+  __device__ __forceinline__ void reduce_sums() {
 #pragma unroll
     for (int n = 0; n < kTiles; n++) {
 #pragma unroll
@@ -359,8 +357,10 @@ struct DecodeConsumer {
         for (int i = 4; i < 32; i *= 2) sum[n][e] += __shfl_xor_sync(~0u, sum[n][e], i);
       }
     }
-    mbar_wait(s.merge_empty, merge_parity);
-    merge_parity ^= 1;
+  }
+  // This warp's result of the segment.
+  __device__ __forceinline__ void write_result(const DecodeRecord& r) const {
+    const int columns = r.q_len() * heads;
     float2* stats = s.stats() + warp * C::kColumns;
     float* merge = s.merge() + warp * C::kColumns * C::kMergePitch;
 #pragma unroll
@@ -378,6 +378,13 @@ struct DecodeConsumer {
         }
       }
     }
+  }
+  // Hands the segment's result to the epilogue warps.
+  __device__ __forceinline__ void finish_segment(const DecodeRecord& r) {
+    reduce_sums();
+    mbar_wait(s.merge_empty, merge_parity);
+    merge_parity ^= 1;
+    write_result(r);
     if (threadIdx.x == 0) s.record(C::kStages) = r;
     mbar_arrive(s.merge_full);
   }

@@ -72,6 +72,7 @@ struct DecodeKernel : V {
   using M = std::conditional_t<V::kBytes, __half, T>;
   using V::kColumns, V::kHeadDim, V::kBytes, V::kInt8;
   static constexpr std::uint32_t kRowBytes = kv_row_bytes(kHeadDim, kBytes ? 1 : 2);
+  static constexpr bool kAsyncCopies = true;   // the ring is written by the async proxy
   static constexpr int kTiles = kColumns / 8;  // column tiles of the products
   static constexpr int kWarps = 4;             // consumers
   // Eight warps in all instead of nine have 256 registers a thread instead of 168.
@@ -123,6 +124,75 @@ struct DecodeSegment {
   DecodePart part;
 };
 
+// The segments of a share, one after the other.
+struct DecodeWalk {
+  const DecodeParams& p;
+  DecodeRow row, following;
+  int index, left;  // of the row; blocks of the share behind the segment
+  DecodeSegment segment;
+
+  __device__ __forceinline__ DecodeWalk(const DecodeParams& params, const DecodeShare& share)
+      : p(params), row(share.first_row), following(row), index(share.row), left(share.blocks) {
+    segment.kv_head = share.kv_head;
+    segment.block = share.block;
+    segment.first_page = share.first_page;
+    cut();
+    if (row.split == 0) segment.part = share.head;
+    tail = share.tail;
+  }
+  // Loads the next row if it comes next; to be called some time before next().
+  __device__ __forceinline__ void read_ahead() {
+    if (row_ends() && left > 0) following = p.rows[index + 1];
+  }
+  // False: that was the last one.
+  __device__ __forceinline__ bool next() {
+    if (left == 0) return false;
+    DecodeSegment& g = segment;
+    const bool head_ends = g.block_end == row.block_end;
+    if (row_ends()) {
+      row = following;
+      ++index;
+      g.kv_head = 0;
+    } else if (head_ends) {
+      ++g.kv_head;
+    }
+    g.block = head_ends ? row.block : g.block_end;
+    g.first_page = head_ends ? row.first_page : -1;
+    const int before = left;
+    cut();
+    if (row.split == 0 && g.block_end - g.block == before) g.part = tail;
+    return true;
+  }
+
+ private:
+  DecodePart tail;
+
+  __device__ __forceinline__ bool row_ends() const {
+    return segment.block_end == row.block_end && segment.kv_head + 1 == p.kv_heads;
+  }
+  // The piece of the row that begins at kv_head and block, and where its result goes.
+  __device__ __forceinline__ void cut() {
+    DecodeSegment& g = segment;
+    g.ticket = index * p.kv_heads + g.kv_head;
+    g.q_token = row.q_token;
+    g.q_len = row.q_len;
+    g.kv_len = row.kv_len;
+    g.table = row.table;
+    g.block_end = min(row.block_end, g.block + left);
+    g.part = {};
+    if (row.split > 0) cut_at_split();
+    left -= g.block_end - g.block;
+  }
+  __device__ __forceinline__ void cut_at_split() {
+    DecodeSegment& g = segment;
+    const int piece = g.block / row.split;
+    g.block_end = min(g.block_end, (piece + 1) * row.split);
+    if (row.parts == 1) return;
+    const int first_slot = row.first_slot + g.kv_head * row.parts;
+    g.part = {first_slot + piece - row.block / row.split, first_slot, row.parts};
+  }
+};
+
 // What travels with a stage: which piece of work its KV block belongs to.
 struct alignas(16) DecodeRecord {
   std::int32_t flags;  // kFirst, kLast, kStop
@@ -134,6 +204,17 @@ struct alignas(16) DecodeRecord {
   std::int32_t first_slot;
   std::int32_t shape;  // parts << 8 | q_len
   static constexpr std::int32_t kFirst = 1, kLast = 2, kStop = 4;
+  // Block b of a segment.
+  __device__ __forceinline__ void set(const DecodeSegment& g, int b, int block_tokens) {
+    flags = (b == g.block ? kFirst : 0) | (b + 1 == g.block_end ? kLast : 0);
+    keys = g.kv_len - b * block_tokens;
+    ticket = g.ticket;
+    kv_head = g.kv_head;
+    q_token = g.q_token;
+    slot = g.part.slot;
+    first_slot = g.part.first_slot;
+    shape = g.part.parts << 8 | g.q_len;
+  }
   __device__ __forceinline__ int q_len() const { return shape & 255; }
   __device__ __forceinline__ int parts() const { return shape >> 8; }
 };

@@ -106,81 +106,33 @@ struct DecodeProducer {
   }
 
   __device__ __forceinline__ void publish(const DecodeSegment& g, int b) const {
+    s.record(ring.stage).set(g, b, C::kBlockTokens);
     const int keys = g.kv_len - b * C::kBlockTokens;
-    DecodeRecord& r = s.record(ring.stage);
-    r.flags = (b == g.block ? DecodeRecord::kFirst : 0) |
-              (b + 1 == g.block_end ? DecodeRecord::kLast : 0);
-    r.keys = keys;
-    r.ticket = g.ticket;
-    r.kv_head = g.kv_head;
-    r.q_token = g.q_token;
-    r.slot = g.part.slot;
-    r.first_slot = g.part.first_slot;
-    r.shape = g.part.parts << 8 | g.q_len;
     const int tokens = max(0, min(C::kBlockTokens, (keys + 7) / 8 * 8));
     const std::uint32_t query = g.q_len * heads * C::kHeadDim * 2;
     mbar_expect_bytes(s.full + 8 * ring.stage,
                       2 * tokens * (C::kRowBytes + C::kScaleBytes) + (b == g.block ? query : 0));
   }
 
-  // The piece of `row` that begins at g.kv_head, g.block and is at most `left` blocks long.
-  __device__ __forceinline__ void cut(DecodeSegment& g, const DecodeRow& row, int index,
-                                      int left) const {
-    g.ticket = index * p.kv_heads + g.kv_head;
-    g.q_token = row.q_token;
-    g.q_len = row.q_len;
-    g.kv_len = row.kv_len;
-    g.table = row.table;
-    g.block_end = min(row.block_end, g.block + left);
-    g.part = {};
-    if (row.split == 0) return;
-    const int piece = g.block / row.split;
-    g.block_end = min(g.block_end, (piece + 1) * row.split);
-    if (row.parts == 1) return;
-    const int first_slot = row.first_slot + g.kv_head * row.parts;
-    g.part = {first_slot + piece - row.block / row.split, first_slot, row.parts};
-  }
   __device__ __forceinline__ void run(const DecodeShare& share) {
     if (share.blocks == 0) return stop({});
-    DecodeRow row = share.first_row;
-    int index = share.row, left = share.blocks;
-    DecodeSegment g;
-    g.kv_head = share.kv_head;
-    g.block = share.block;
-    g.first_page = share.first_page;
-    cut(g, row, index, left);
-    if (row.split == 0) g.part = share.head;
-    const DecodeSegment first = g;
+    DecodeWalk walk(p, share);
+    const DecodeSegment first = walk.segment;
     bool first_segment = true;
-    while (true) {
-      DecodeRow following = row;
-      left -= g.block_end - g.block;
-      const bool row_ends = g.block_end == row.block_end && g.kv_head + 1 == p.kv_heads;
+    do {
+      const DecodeSegment g = walk.segment;
       for (int b = g.block; b < g.block_end; b++) {
         const int page = page_of(g, b);
         // The row's end may hold tokens that the preceding kernel writes.
         const bool newest = (b + 1) * C::kBlockTokens > g.kv_len - kNewest;
         if (!first_segment || newest) wait_for_preceding(first);
-        if (b == max(g.block, g.block_end - 2) && row_ends && left > 0) {
-          following = p.rows[index + 1];
-        }
+        if (b == max(g.block, g.block_end - 2)) walk.read_ahead();
         load_block(g, b, page, b == g.block && !first_segment);
         if (ring.stage == C::kStages - 1) wait_for_preceding(first);
         ring.next();
       }
-      if (left == 0) break;
-      const bool head_ends = g.block_end == row.block_end;
-      if (head_ends) g.kv_head = row_ends ? 0 : g.kv_head + 1;
-      if (row_ends) {
-        row = following;
-        ++index;
-      }
-      g.block = head_ends ? row.block : g.block_end;
-      g.first_page = head_ends ? row.first_page : -1;
-      cut(g, row, index, left);
-      if (row.split == 0 && g.block_end - g.block == left) g.part = share.tail;
       first_segment = false;
-    }
+    } while (walk.next());
     stop(first);
   }
 

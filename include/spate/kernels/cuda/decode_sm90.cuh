@@ -19,6 +19,7 @@ namespace spate::cuda {
 template <class C>
 __global__ __launch_bounds__(C::kThreads,
                              1) void decode_kernel(const __grid_constant__ DecodeArguments args) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)  // empty in code for other GPUs: decode_mma.cuh
   extern __shared__ __align__(1024) std::uint8_t smem[];
   const DecodeShared<C> shared(smem);
   const int warp = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 32, 0);
@@ -37,6 +38,7 @@ __global__ __launch_bounds__(C::kThreads,
   } else {
     DecodeConsumer<C>(args, shared).run();
   }
+#endif
 }
 
 // Launches on `stream`; captures into graphs.

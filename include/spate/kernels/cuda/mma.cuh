@@ -87,6 +87,12 @@ __device__ __forceinline__ void load_shared_128(std::uint32_t (&r)[4], std::uint
                : "r"(address)
                : "memory");
 }
+__device__ __forceinline__ void load_shared_64(std::uint32_t (&r)[2], std::uint32_t address) {
+  asm volatile("ld.shared.v2.b32 {%0,%1},[%2];" : "=r"(r[0]), "=r"(r[1]) : "r"(address) : "memory");
+}
+__device__ __forceinline__ void store_shared_64(std::uint32_t address, int a, int b) {
+  asm volatile("st.shared.v2.b32 [%0],{%1,%2};" ::"r"(address), "r"(a), "r"(b) : "memory");
+}
 __device__ __forceinline__ void store_shared_zero_128(std::uint32_t address) {
   asm volatile("st.shared.v4.b32 [%0],{%1,%1,%1,%1};" ::"r"(address), "r"(0) : "memory");
 }
@@ -99,11 +105,21 @@ __device__ __forceinline__ void store_shared_128(std::uint32_t address, std::uin
 // Four e4m3 bytes become two registers of two f16 each; exact.
 __device__ __forceinline__ void e4m3x4_to_f16(std::uint32_t x, std::uint32_t& low,
                                               std::uint32_t& high) {
+#if __CUDA_ARCH__ >= 890
   asm("{.reg .b16 a,b; mov.b32 {a,b},%2; cvt.rn.f16x2.e4m3x2 %0,a; cvt.rn.f16x2.e4m3x2 %1,b;}"
       : "=r"(low), "=r"(high)
       : "r"(x));
+#else
+  // Exponent and mantissa moved into place leave a factor 2^-8.
+  auto widen = [](std::uint32_t w) {
+    std::uint32_t r = ((w >> 1) & 0x3f803f80u) | (w & 0x80008000u);
+    asm("mul.f16x2 %0,%0,%1;" : "+r"(r) : "r"(0x5c005c00u));
+    return r;
+  };
+  low = widen(__byte_perm(x, 0, 0x1404));
+  high = widen(__byte_perm(x, 0, 0x3424));
+#endif
 }
-
 // Four int8 become two registers of two f16 each: 1024 + (x + 128) is a pattern of bits.
 __device__ __forceinline__ void int8x4_to_f16(std::uint32_t x, std::uint32_t& low,
                                               std::uint32_t& high) {
@@ -117,6 +133,22 @@ __device__ __forceinline__ float load_shared_f16(std::uint32_t address) {
   unsigned short x;
   asm volatile("ld.shared.u16 %0,[%1];" : "=h"(x) : "r"(address) : "memory");
   return __half2float(__ushort_as_half(x));
+}
+
+// Copies of 16 bytes that a thread does not wait for, sm_80 and later; `bytes` 0: zeros instead.
+__device__ __forceinline__ void copy_async_16(std::uint32_t dst, const void* src) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(dst), "l"(src) : "memory");
+}
+__device__ __forceinline__ void copy_async_16(std::uint32_t dst, const void* src, int bytes) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(dst), "l"(src), "r"(bytes)
+               : "memory");
+}
+__device__ __forceinline__ void copy_async_commit() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+template <int kPending>
+__device__ __forceinline__ void copy_async_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 
 }  // namespace spate::cuda

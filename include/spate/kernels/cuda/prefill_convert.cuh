@@ -1,6 +1,7 @@
-// The converters of prefill: warps of the producer warpgroup that turn blocks of an e4m3 or int8
-// cache into bf16 tiles in shared memory, between the copies and the products. About 45 (60)
-// instructions for 16 elements, which fit beside the softmax of the consumers.
+// The helpers of prefill: warps of the producer warpgroup beside the one that copies. Over e4m3 and
+// int8 caches they turn blocks into bf16 tiles in shared memory, between the copies and the
+// products: about 24 (32) instructions for 8 elements of e4m3 (int8), beside the softmax of the
+// consumers. Over pages of bf16 they clear what lies behind a request's last key.
 #pragma once
 #include "spate/kernels/cuda/prefill_params.cuh"
 
@@ -35,33 +36,53 @@ __device__ __forceinline__ void int8x4_to_bf16(std::uint32_t x, float scale, std
 
 template <class C>
 struct PrefillConverter {
-  static constexpr int kVectors = C::kHeadDim / 16;  // of 16 elements in a row
+  static constexpr int kChunks = C::kHeadDim / 8;  // of 8 elements in a row, 16 bytes of bf16
+  static constexpr int kUnits = C::kHeadDim / 32;  // chunks of 8 rows for one lane
+  static constexpr int kBatch = kUnits < 4 ? kUnits : 4;  // whose loads are in flight together
+  static constexpr int kGroups = C::kBlock / 8;
 
   const PrefillShared<C>& s;
-  const int thread;  // of kConverters
+  const int thread;  // of kHelpers
   Ring<C::kRawStages> raw_ring{0};
   Ring<C::kStages> k_ring{1}, v_ring{1};
 
-  // Rows behind the last key become zeros: 0 * NaN is NaN.
-  __device__ __forceinline__ void convert(std::uint32_t raw, std::uint32_t dst, int rows) const {
-#pragma unroll 2
-    for (int i = thread; i < C::kBlock * kVectors; i += C::kConverters) {
-      const auto row = static_cast<std::uint32_t>(i / kVectors);
-      const auto vector = static_cast<std::uint32_t>(i % kVectors);
-      std::uint32_t x[4] = {}, y[8] = {};
-      if (static_cast<int>(row) < rows) {
-        load_shared_128(x, raw + kv_offset(row, vector, C::kRawRowBytes));
-        if constexpr (C::kFormat == KvFormat::kInt8) {
-          const float scale = load_shared_f16(raw + C::kBlock * C::kRawRowBytes + row * 2);
+  // Units u .. u + kBatch - 1 of this lane in a group of 8 rows, of which `rows` are keys; the
+  // others become zeros: 0 * NaN is NaN. Eight lanes store 128 contiguous bytes.
+  __device__ __forceinline__ void convert_units(std::uint32_t raw, std::uint32_t scales,
+                                                std::uint32_t dst, int rows, int u) const {
+    const int lane = thread & 31;
+    std::uint32_t x[kBatch][2], y[4];
 #pragma unroll
-          for (int e = 0; e < 4; e++) int8x4_to_bf16(x[e], scale, y[2 * e], y[2 * e + 1]);
-        } else {
+    for (int e = 0; e < kBatch; e++) {
+      const auto unit = static_cast<std::uint32_t>((u + e) * 32 + lane);
+      load_shared_64(x[e], raw + kv_offset(unit / kChunks, unit % kChunks / 2, C::kRawRowBytes) +
+                               (unit & 1) * 8);
+    }
 #pragma unroll
-          for (int e = 0; e < 4; e++) e4m3x4_to_bf16(x[e], y[2 * e], y[2 * e + 1]);
-        }
+    for (int e = 0; e < kBatch; e++) {
+      const auto unit = static_cast<std::uint32_t>((u + e) * 32 + lane), row = unit / kChunks;
+      if constexpr (C::kFormat == KvFormat::kInt8) {
+        const float scale = load_shared_f16(scales + row * C::kRawScaleBytes);
+        int8x4_to_bf16(x[e][0], scale, y[0], y[1]);
+        int8x4_to_bf16(x[e][1], scale, y[2], y[3]);
+      } else {
+        e4m3x4_to_bf16(x[e][0], y[0], y[1]);
+        e4m3x4_to_bf16(x[e][1], y[2], y[3]);
       }
-      store_shared_128(dst + kv_offset(row, 2 * vector, C::kRowBytes), y[0], y[1], y[2], y[3]);
-      store_shared_128(dst + kv_offset(row, 2 * vector + 1, C::kRowBytes), y[4], y[5], y[6], y[7]);
+      if (static_cast<int>(row) >= rows) y[0] = y[1] = y[2] = y[3] = 0;
+      store_shared_128(dst + kv_offset(row, unit % kChunks, C::kRowBytes), y[0], y[1], y[2], y[3]);
+    }
+  }
+  // Groups of 8 rows, a warp each.
+  __device__ __forceinline__ void convert(std::uint32_t raw, std::uint32_t dst, int rows) const {
+    const std::uint32_t scales = raw + C::kBlock * C::kRawRowBytes;
+#pragma unroll 1
+    for (int g = thread / 32; g < kGroups; g += C::kHelpers / 32) {
+#pragma unroll
+      for (int u = 0; u < kUnits; u += kBatch) {
+        convert_units(raw + g * 8 * C::kRawRowBytes, scales + g * 8 * C::kRawScaleBytes,
+                      dst + g * 8 * C::kRowBytes, rows - g * 8, u);
+      }
     }
   }
 
@@ -88,6 +109,36 @@ struct PrefillConverter {
       else
         v_ring.next();
       raw_ring.next();
+    }
+  }
+};
+
+// V rows behind the last key may hold anything, and 0 * NaN is NaN.
+template <class C>
+struct PrefillTail {
+  static constexpr int kBarrier = 12;
+
+  const PrefillShared<C>& s;
+  const int thread;  // of kHelpers
+
+  __device__ __forceinline__ void run() const {
+    for (std::uint32_t parity = 0;; parity ^= 1) {
+      mbar_wait(s.tail_full, parity);
+      std::uint32_t info[2];
+      load_shared_64(info, s.tail);
+      const int stage = static_cast<int>(info[0]), valid = static_cast<int>(info[1]);
+      if (valid < 0) break;
+      constexpr int kVectors = C::kChunks * 8;  // 16-byte vectors of a row
+      for (int i = valid * kVectors + thread; i < C::kBlock * kVectors; i += C::kHelpers) {
+        const auto row = static_cast<std::uint32_t>(i / kVectors);
+        const auto vector = static_cast<std::uint32_t>(i % kVectors);
+        store_shared_zero_128(s.v + stage * C::kBlockBytes + kv_offset(row, vector, C::kRowBytes));
+      }
+      fence_async_smem();
+      barrier_sync(kBarrier, C::kHelpers);
+      if (thread != 0) continue;
+      mbar_arrive(s.v_full + 8 * stage);
+      mbar_arrive(s.tail_empty);
     }
   }
 };

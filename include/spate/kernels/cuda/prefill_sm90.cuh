@@ -23,6 +23,7 @@ namespace spate::cuda {
 template <class C>
 __global__ __launch_bounds__(C::kThreads,
                              1) void prefill_kernel(const __grid_constant__ PrefillArguments args) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)  // empty in code for other GPUs: prefill_mma.cuh
   extern __shared__ __align__(1024) std::uint8_t smem[];
   const PrefillShared<C> shared(smem);
   const int warpgroup = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 128, 0);
@@ -43,13 +44,18 @@ __global__ __launch_bounds__(C::kThreads,
       PrefillProducer<C> producer(args, shared);
       producer.run(producer.read_tile(static_cast<int>(blockIdx.x)));
     }
+    const int helper = static_cast<int>(threadIdx.x) - 32;
     if constexpr (C::kConvert) {
-      if (warp > 0) PrefillConverter<C>{shared, static_cast<int>(threadIdx.x) - 32}.run();
+      if (warp > 0) PrefillConverter<C>{shared, helper}.run();
+    }
+    if constexpr (C::kClearsTail) {
+      if (warp > 0) PrefillTail<C>{shared, helper}.run();
     }
   } else {
     registers_increase<C::kConsumerRegisters>();
     prefill_consume<C>(args, shared, warpgroup - 1);
   }
+#endif
 }
 
 namespace prefill_detail {

@@ -128,11 +128,16 @@ __device__ __forceinline__ bool elect_one() {
   return elected != 0;
 }
 // Programmatic dependent launch: the preceding grid is complete and visible / the next may start.
+// Nothing before sm_90, where grids start one after the other.
 __device__ __forceinline__ void grid_dependency_wait() {
+#if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
 }
 __device__ __forceinline__ void grid_launch_dependents() {
+#if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;");
+#endif
 }
 __device__ __forceinline__ std::uint32_t atomic_add_acq_rel(std::uint32_t* p, std::uint32_t v) {
   std::uint32_t old;
