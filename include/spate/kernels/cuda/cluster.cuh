@@ -37,5 +37,33 @@ __device__ __forceinline__ void store_cluster(std::uint32_t address, std::uint32
   asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(cluster_address(address, rank)), "f"(x)
                : "memory");
 }
+__device__ __forceinline__ void store_cluster(std::uint32_t address, std::uint32_t rank,
+                                              std::uint32_t x) {
+  asm volatile("st.shared::cluster.u32 [%0], %1;" ::"r"(cluster_address(address, rank)), "r"(x)
+               : "memory");
+}
+__device__ __forceinline__ std::uint32_t load_cluster_u32(std::uint32_t address,
+                                                          std::uint32_t rank) {
+  std::uint32_t x;
+  asm volatile("ld.shared::cluster.u32 %0, [%1];"
+               : "=r"(x)
+               : "r"(cluster_address(address, rank))
+               : "memory");
+  return x;
+}
+__device__ __forceinline__ std::uint32_t add_cluster(std::uint32_t address, std::uint32_t rank,
+                                                     std::uint32_t x) {
+  std::uint32_t old;
+  asm volatile("atom.shared::cluster.add.u32 %0, [%1], %2;"
+               : "=r"(old)
+               : "r"(cluster_address(address, rank)), "r"(x)
+               : "memory");
+  return old;
+}
+// All blocks of the cluster, and all their threads.
+__device__ __forceinline__ void cluster_sync() {
+  cluster_arrive();
+  cluster_wait();
+}
 
 }  // namespace spate::cuda

@@ -1,12 +1,15 @@
-// A block's view of one row of logits, in units of 512 tokens, each the work of one warp whatever
-// else happens: the sum of a unit is a function of the row alone. Passes over the row and sums over
-// the block.
+// A row of logits as a cluster of eight blocks sees it: in units of 512 tokens, each the work of
+// one warp. Who does what depends on nothing but the vocabulary, so neither do the sums. Passes
+// over the row, and sums over a block and over the cluster.
 #pragma once
+#include "spate/kernels/cuda/cluster.cuh"
 #include "spate/kernels/cuda/sample_rules.cuh"
 
 namespace spate::cuda {
 
-inline constexpr int kSampleThreads = 1024, kSampleWarps = kSampleThreads / 32;
+inline constexpr int kSampleThreads = 256, kSampleWarps = kSampleThreads / 32;
+inline constexpr int kSampleBlocks = 8;  // of a cluster, which has a row
+inline constexpr int kRowWarps = kSampleBlocks * kSampleWarps;
 inline constexpr int kUnit = 512, kLaneVectors = kUnit / 128;  // float4s of a lane
 inline constexpr int kMostUnits = 512;
 inline constexpr int kMostVocab = kUnit * kMostUnits;
@@ -53,10 +56,14 @@ __device__ __forceinline__ void load_unit(const LogitRow& row, const RowRules& r
 __device__ __forceinline__ int sample_warp() { return static_cast<int>(threadIdx.x) / 32; }
 __device__ __forceinline__ int sample_lane() { return static_cast<int>(threadIdx.x) % 32; }
 
+__device__ __forceinline__ int row_warp() {
+  return static_cast<int>(cluster_rank()) * kSampleWarps + sample_warp();
+}
+
 // f(unit, logits) for the units of this warp.
 template <class F>
 __device__ __forceinline__ void each_unit(const LogitRow& row, const RowRules& rules, F f) {
-  for (int unit = sample_warp(); unit < row.units(); unit += kSampleWarps) {
+  for (int unit = row_warp(); unit < row.units(); unit += kRowWarps) {
     UnitLogits u;
     load_unit(row, rules, unit, u);
     f(unit, u);
@@ -79,34 +86,50 @@ __device__ __forceinline__ T warp_scan(T x) {
   }
   return x;
 }
-// Inclusive over the block's threads; `total` for all. `shared` [33].
+// Inclusive over the block's threads; `total` for all. `shared` [kSampleWarps].
 template <class T>
 __device__ __forceinline__ T block_scan(T x, T* shared, T* total) {
   x = warp_scan(x);
   __syncthreads();
   if (sample_lane() == 31) shared[sample_warp()] = x;
   __syncthreads();
-  if (sample_warp() == 0) shared[sample_lane()] = warp_scan(shared[sample_lane()]);
-  __syncthreads();
-  *total = shared[kSampleWarps - 1];
-  return sample_warp() == 0 ? x : x + shared[sample_warp() - 1];
+  T before = 0, all = 0;
+#pragma unroll
+  for (int i = 0; i < kSampleWarps; i++) {
+    if (i == sample_warp()) before = all;
+    all += shared[i];
+  }
+  *total = all;
+  return before + x;
 }
-__device__ __forceinline__ std::uint64_t block_most(std::uint64_t x, std::uint64_t* shared) {
+
+// The largest over the cluster. `of_warps` [kRowWarps].
+__device__ __forceinline__ std::uint64_t cluster_most(std::uint64_t x, std::uint64_t* of_warps) {
 #pragma unroll
   for (int step = 16; step > 0; step /= 2) {
     const std::uint64_t y = __shfl_xor_sync(~0u, x, step);
     x = x > y ? x : y;
   }
-  __syncthreads();
-  if (sample_lane() == 0) shared[sample_warp()] = x;
-  __syncthreads();
-  x = shared[sample_lane()];
-#pragma unroll
-  for (int step = 16; step > 0; step /= 2) {
-    const std::uint64_t y = __shfl_xor_sync(~0u, x, step);
-    x = x > y ? x : y;
+  if (sample_lane() < kSampleBlocks) {
+    store_cluster(smem_address(of_warps + row_warp()), static_cast<std::uint32_t>(sample_lane()),
+                  x);
   }
+  cluster_sync();
+  for (int i = 0; i < kRowWarps; i++) x = x > of_warps[i] ? x : of_warps[i];
   return x;
+}
+// The sum over the cluster. `of_warps` [kRowWarps].
+__device__ __forceinline__ std::uint64_t cluster_sum(std::uint64_t x, std::uint64_t* of_warps) {
+  x = warp_sum(x);
+  if (sample_lane() < kSampleBlocks) {
+    store_cluster(smem_address(of_warps + row_warp()), static_cast<std::uint32_t>(sample_lane()),
+                  x);
+  }
+  cluster_sync();
+  std::uint64_t sum = 0;
+  for (int i = 0; i < kRowWarps; i++) sum += of_warps[i];
+  cluster_sync();  // before anybody writes there again
+  return sum;
 }
 
 }  // namespace spate::cuda

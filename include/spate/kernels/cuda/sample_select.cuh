@@ -1,21 +1,23 @@
 // Finds the element of a row with which a count or a mass is reached, counted in the order of ranks
 // (the greater logit first, of equals the lower id), without sorting: histograms over ever smaller
 // ranges of ranks, and at the end one warp that orders at most 32. Masses are summed as integers
-// (2^-44 of the largest weight), so the result does not depend on the order of additions.
+// (2^-44 of the largest weight), so the result does not depend on the order of additions. The
+// elements lie with one block, or are spread over the cluster.
 #pragma once
 #include "spate/kernels/cuda/sample_row.cuh"
 
 namespace spate::cuda {
 
-inline constexpr int kBins = kSampleThreads;
+inline constexpr int kBins = 1024, kThreadBins = kBins / kSampleThreads;
 
 struct SelectShared {
   std::uint32_t count[kBins];
   std::uint32_t mass_low[kBins], mass_high[kBins];
   std::uint64_t gathered_rank[32], gathered_mass[32];
-  std::uint64_t scan[33];
+  std::uint64_t scan[kSampleWarps];
+  std::uint64_t of_warps[kRowWarps];
   std::uint32_t gathered;
-  // The bin in which the goal is reached, and what lies before it.
+  // The bin in which the goal is reached (-1: in none), and what lies before it.
   std::int32_t bin;
   std::uint32_t bin_count;
   std::uint64_t before_count, before_mass, cut;
@@ -46,23 +48,61 @@ __device__ __forceinline__ void add_to_bin(SelectShared& s, int bin, std::uint64
   if (high != 0) atomicAdd(&s.mass_high[bin], high);
 }
 
-// Finds the bin with which the goal is reached; false where none is.
-__device__ __forceinline__ bool find_bin(SelectShared& s, const CutGoal& goal,
+// Finds the bin with which the goal is reached.
+__device__ __forceinline__ void find_bin(SelectShared& s, const CutGoal& goal,
                                          std::uint64_t above_count, std::uint64_t above_mass) {
-  const int bin = static_cast<int>(threadIdx.x);
-  const std::uint64_t own_count = s.count[bin],
-                      own_mass = std::uint64_t{s.mass_high[bin]} << 32 | s.mass_low[bin];
-  std::uint64_t total_count, total_mass;
-  const std::uint64_t count = above_count + block_scan(own_count, s.scan, &total_count);
-  const std::uint64_t mass = above_mass + block_scan(own_mass, s.scan, &total_mass);
-  if (goal.reached(count, mass) && !goal.reached(count - own_count, mass - own_mass)) {
-    s.bin = bin;
-    s.bin_count = s.count[bin];
-    s.before_count = count - own_count;
-    s.before_mass = mass - own_mass;
+  const int first = static_cast<int>(threadIdx.x) * kThreadBins;
+  const auto mass_of = [&](int bin) {
+    return std::uint64_t{s.mass_high[bin]} << 32 | s.mass_low[bin];
+  };
+  std::uint64_t own_count = 0, own_mass = 0, total;
+  for (int i = 0; i < kThreadBins; i++) {
+    own_count += s.count[first + i];
+    own_mass += mass_of(first + i);
+  }
+  if (threadIdx.x == 0) s.bin = -1;
+  std::uint64_t count = above_count + block_scan(own_count, s.scan, &total) - own_count;
+  std::uint64_t mass = above_mass + block_scan(own_mass, s.scan, &total) - own_mass;
+  for (int bin = first; bin < first + kThreadBins; bin++) {
+    const std::uint64_t next_count = count + s.count[bin], next_mass = mass + mass_of(bin);
+    if (goal.reached(next_count, next_mass) && !goal.reached(count, mass)) {
+      s.bin = bin;
+      s.bin_count = s.count[bin];
+      s.before_count = count;
+      s.before_mass = mass;
+    }
+    count = next_count, mass = next_mass;
   }
   __syncthreads();
-  return goal.reached(above_count + total_count, above_mass + total_mass);
+}
+
+// Adds the bins of the cluster's other blocks to those of block 0.
+__device__ __forceinline__ void collect_bins(SelectShared& s) {
+  for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kSampleThreads) {
+    std::uint32_t count = s.count[bin];
+    std::uint64_t mass = std::uint64_t{s.mass_high[bin]} << 32 | s.mass_low[bin];
+    for (std::uint32_t block = 1; block < kSampleBlocks; block++) {
+      const std::uint32_t more = load_cluster_u32(smem_address(&s.count[bin]), block);
+      if (more == 0) continue;
+      count += more;
+      mass += load_cluster_u32(smem_address(&s.mass_low[bin]), block);
+      mass += std::uint64_t{load_cluster_u32(smem_address(&s.mass_high[bin]), block)} << 32;
+    }
+    s.count[bin] = count;
+    s.mass_low[bin] = static_cast<std::uint32_t>(mass);
+    s.mass_high[bin] = static_cast<std::uint32_t>(mass >> 32);
+  }
+  __syncthreads();
+}
+
+// Block 0 tells the others what it has found.
+__device__ __forceinline__ void publish_bin(SelectShared& s) {
+  if (threadIdx.x == 0 || threadIdx.x >= kSampleBlocks) return;
+  const std::uint32_t block = threadIdx.x;
+  store_cluster(smem_address(&s.bin), block, static_cast<std::uint32_t>(s.bin));
+  store_cluster(smem_address(&s.bin_count), block, s.bin_count);
+  store_cluster(smem_address(&s.before_count), block, s.before_count);
+  store_cluster(smem_address(&s.before_mass), block, s.before_mass);
 }
 
 // Of at most 32 elements, one a lane, in any order.
@@ -82,45 +122,85 @@ __device__ __forceinline__ void find_among(SelectShared& s, const CutGoal& goal)
   }
 }
 
-// The rank of the element with which the goal is reached among those of `source` with rank >=
-// `least`; 0 where it is not reached. source.each(f) calls f(rank, weight) for every element once,
-// over the block; -inf are left out.
+// Counts the elements with ranks in [lo, hi] in bins of 2^shift ranks, from hi down, and finds the
+// bin with which the goal is reached.
+template <class Source>
+__device__ __forceinline__ void narrow(SelectShared& s, const Source& source, const CutGoal& goal,
+                                       std::uint64_t lo, std::uint64_t hi, int shift) {
+  const std::uint64_t above_count = s.before_count, above_mass = s.before_mass;
+  __syncthreads();
+  for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kSampleThreads) {
+    s.count[bin] = s.mass_low[bin] = s.mass_high[bin] = 0;
+  }
+  __syncthreads();
+  source.each([&](std::uint64_t rank, float w) {
+    if (rank < lo || rank > hi) return;
+    add_to_bin(s, static_cast<int>((hi - rank) >> shift), fixed_mass(w));
+  });
+  if constexpr (Source::kCluster) {
+    cluster_sync();
+    if (cluster_rank() == 0) {
+      collect_bins(s);
+      find_bin(s, goal, above_count, above_mass);
+      publish_bin(s);
+    }
+    cluster_sync();
+  } else {
+    __syncthreads();
+    find_bin(s, goal, above_count, above_mass);
+  }
+}
+
+// Brings the elements with ranks in [lo, hi], at most 32, to block 0, which finds the one with
+// which the goal is reached.
+template <class Source>
+__device__ __forceinline__ void finish_cut(SelectShared& s, const Source& source,
+                                           const CutGoal& goal, std::uint64_t lo,
+                                           std::uint64_t hi) {
+  const std::uint32_t leader = Source::kCluster ? 0 : cluster_rank();
+  if (threadIdx.x == 0) s.gathered = 0;
+  Source::sync();
+  source.each([&](std::uint64_t rank, float w) {
+    if (rank < lo || rank > hi) return;
+    const std::uint32_t at = add_cluster(smem_address(&s.gathered), leader, 1);
+    store_cluster(smem_address(&s.gathered_rank[at]), leader, rank);
+    store_cluster(smem_address(&s.gathered_mass[at]), leader, fixed_mass(w));
+  });
+  Source::sync();
+  if (cluster_rank() == leader && sample_warp() == 0) {
+    find_among(s, goal);
+    __syncwarp();
+    if (Source::kCluster && sample_lane() > 0 && sample_lane() < kSampleBlocks) {
+      store_cluster(smem_address(&s.cut), static_cast<std::uint32_t>(sample_lane()), s.cut);
+    }
+  }
+  Source::sync();
+}
+
+// The rank of the element with which the goal is reached among those of `source` with ranks in
+// [least, most]; 0 where it is not reached. source.each(f) calls f(rank, weight) for every element
+// once; -inf are left out. With Source::kCluster the elements are spread over the cluster, whose
+// blocks all come here; else they lie with this block.
 template <class Source>
 __device__ __forceinline__ std::uint64_t find_cut(SelectShared& s, const Source& source,
                                                   std::uint64_t least, std::uint64_t most,
                                                   const CutGoal& goal) {
-  std::uint64_t above_count = 0, above_mass = 0, lo = least, hi = most;
   if (goal.reached(0, 0)) return most;
-  while (true) {
+  std::uint64_t lo = least, hi = most;
+  __syncthreads();
+  if (threadIdx.x == 0) s.before_count = s.before_mass = 0;
+  __syncthreads();
+  do {
     const int width = 64 - __clzll(static_cast<long long>(hi - lo));
     const int shift = width > 10 ? width - 10 : 0;
-    __syncthreads();
-    s.count[threadIdx.x] = s.mass_low[threadIdx.x] = s.mass_high[threadIdx.x] = 0;
-    __syncthreads();
-    source.each([&](std::uint64_t rank, float w) {
-      if (rank < lo || rank > hi) return;
-      add_to_bin(s, static_cast<int>((hi - rank) >> shift), fixed_mass(w));
-    });
-    __syncthreads();
-    if (!find_bin(s, goal, above_count, above_mass)) return 0;
-    above_count = s.before_count, above_mass = s.before_mass;
+    narrow(s, source, goal, lo, hi, shift);
+    if (s.bin < 0) return 0;
     const std::uint64_t first = hi - (static_cast<std::uint64_t>(s.bin) << shift);
     const std::uint64_t size = (std::uint64_t{1} << shift) - 1;
     lo = first - lo > size ? first - size : lo;
     hi = first;
-    if (s.bin_count <= 32) break;
-  }
-  if (threadIdx.x == 0) s.gathered = 0;
-  __syncthreads();
-  source.each([&](std::uint64_t rank, float w) {
-    if (rank < lo || rank > hi) return;
-    const std::uint32_t at = atomicAdd(&s.gathered, 1u);
-    s.gathered_rank[at] = rank;
-    s.gathered_mass[at] = fixed_mass(w);
-  });
-  __syncthreads();
-  if (sample_warp() == 0) find_among(s, goal);
-  __syncthreads();
+  } while (s.bin_count > 32);
+  finish_cut(s, source, goal, lo, hi);
   return s.cut;
 }
 

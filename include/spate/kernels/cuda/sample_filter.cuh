@@ -1,0 +1,302 @@
+// Which tokens of a row may be drawn, and their masses by unit: top_k and top_p as a cut in the
+// order of ranks, min_p as a least weight. The state of a cluster that samples a row is here too.
+#pragma once
+#include "spate/kernels/cuda/sample_select.cuh"
+
+namespace spate::cuda {
+
+inline constexpr int kMostListed = 4096;
+
+// Of each block of a cluster. What only block 0's holds is marked so.
+struct SampleShared {
+  SelectShared select;
+  RowRules rules;
+  double unit_mass[kMostUnits];          // block 0: of the tokens that may be drawn
+  std::uint32_t unit_first[kMostUnits];  // block 0: the unit's run in the list
+  std::uint32_t unit_count[kMostUnits];
+  std::uint64_t list[kMostListed];  // block 0: ranks
+  std::uint64_t of_warps[kRowWarps];
+  float least_of_warps[kRowWarps];
+  double scan[kSampleWarps];
+  std::uint64_t list_cut, row_mass;  // what block 0 has found
+  double passed;
+  std::uint32_t listed;
+  std::int32_t unit, last_unit, token;
+};
+
+__device__ __forceinline__ bool leads() { return cluster_rank() == 0; }
+
+// What may be drawn: tokens of rank >= cut and weight >= min_weight.
+struct Draw {
+  float max;
+  float inverse_temperature;
+  std::uint64_t cut;
+  float min_weight;
+  __device__ __forceinline__ float weight(float x) const {
+    return token_weight(x, max, inverse_temperature);
+  }
+  // The weight of a token, 0 if it may not be drawn.
+  __device__ __forceinline__ float kept(float x, int id) const {
+    const float w = weight(x);
+    return w >= min_weight && (cut == 0 || logit_rank(x, id) >= cut) ? w : 0.f;
+  }
+};
+
+// All tokens of the row, by the cluster.
+struct RowSource {
+  static constexpr bool kCluster = true;
+  const LogitRow& row;
+  const RowRules& rules;
+  const Draw& draw;
+  static __device__ __forceinline__ void sync() { cluster_sync(); }
+  static __device__ __forceinline__ std::uint64_t sum(std::uint64_t x, SelectShared& s) {
+    return cluster_sum(x, s.of_warps);
+  }
+  template <class F>
+  __device__ __forceinline__ void each(F f) const {
+    each_unit(row, rules, [&](int unit, const UnitLogits& u) {
+#pragma unroll
+      for (int j = 0; j < kLaneVectors; j++) {
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+          const float x = u.x[j][e];
+          if (x > -kInfinity) f(logit_rank(x, UnitLogits::id(unit, j, e)), draw.weight(x));
+        }
+      }
+    });
+  }
+};
+// The leading tokens of the row, by block 0.
+struct ListSource {
+  static constexpr bool kCluster = false;
+  const std::uint64_t* list;
+  std::uint32_t n;
+  const Draw& draw;
+  static __device__ __forceinline__ void sync() { __syncthreads(); }
+  static __device__ __forceinline__ std::uint64_t sum(std::uint64_t x, SelectShared& s) {
+    std::uint64_t total;
+    block_scan(x, s.scan, &total);
+    return total;
+  }
+  template <class F>
+  __device__ __forceinline__ void each(F f) const {
+    for (std::uint32_t i = threadIdx.x; i < n; i += kSampleThreads) {
+      f(list[i], draw.weight(rank_logit(list[i])));
+    }
+  }
+};
+
+// ---- passes over the row
+
+struct RowLargest {
+  std::uint64_t best;  // kNotFiniteRank where a logit is NaN or +inf
+  float least_listed;  // some thousand tokens are at least as large
+};
+
+// The median over the warps that have seen finite logits.
+__device__ __forceinline__ float finite_median(const float* of_warps) {
+  int finite = 0;
+  for (int i = 0; i < kRowWarps; i++) finite += of_warps[i] > -kInfinity ? 1 : 0;
+  const int wanted = kRowWarps - finite + finite / 2;
+  float median = -kInfinity;
+#pragma unroll
+  for (int part = 0; part < kRowWarps / 32; part++) {
+    const int mine = part * 32 + sample_lane();
+    const float x = of_warps[mine];
+    int below = 0;
+    for (int i = 0; i < kRowWarps; i++) {
+      below += of_warps[i] < x || (of_warps[i] == x && i < mine) ? 1 : 0;
+    }
+    const unsigned found = __ballot_sync(~0u, below == wanted);
+    const float value = __shfl_sync(~0u, x, found == 0 ? 0 : __ffs(static_cast<int>(found)) - 1);
+    if (found != 0) median = value;
+  }
+  return median;
+}
+
+// A warp's eight groups of lanes each have a largest logit; about one in nine of a group's peers
+// has none above the smallest of these. So on average 2.2 tokens of a group are above it, 1100 of a
+// row, if they are spread evenly; the median over the warps does not follow strange parts of the
+// vocabulary.
+__device__ __forceinline__ RowLargest find_largest(SampleShared& s, const LogitRow& row,
+                                                   const RowRules& rules) {
+  float most = -kInfinity;
+  int id = 0;
+  bool finite = true;
+  each_unit(row, rules, [&](int unit, const UnitLogits& u) {
+#pragma unroll
+    for (int j = 0; j < kLaneVectors; j++) {
+#pragma unroll
+      for (int e = 0; e < 4; e++) {
+        finite = finite && u.x[j][e] < kInfinity;
+        if (u.x[j][e] > most) most = u.x[j][e], id = UnitLogits::id(unit, j, e);
+      }
+    }
+  });
+  float least = most;
+#pragma unroll
+  for (int step = 1; step < 4; step *= 2) {
+    least = fmaxf(least, __shfl_xor_sync(~0u, least, step));
+  }
+#pragma unroll
+  for (int step = 4; step < 32; step *= 2) {
+    least = fminf(least, __shfl_xor_sync(~0u, least, step));
+  }
+  if (sample_lane() < kSampleBlocks) {
+    store_cluster(smem_address(s.least_of_warps + row_warp()),
+                  static_cast<std::uint32_t>(sample_lane()), least);
+  }
+  const std::uint64_t best =
+      cluster_most(finite ? logit_rank(most, id) : kNotFiniteRank, s.of_warps);
+  return {best, finite_median(s.least_of_warps)};
+}
+
+// Appends the unit's tokens that are at least `least` to block 0's list.
+__device__ __forceinline__ void list_unit(SampleShared& s, int unit, const UnitLogits& u,
+                                          float least) {
+  std::uint32_t n = 0;
+#pragma unroll
+  for (int j = 0; j < kLaneVectors; j++) {
+#pragma unroll
+    for (int e = 0; e < 4; e++) n += u.x[j][e] >= least && u.x[j][e] > -kInfinity ? 1 : 0;
+  }
+  const std::uint32_t end = warp_scan(n), total = __shfl_sync(~0u, end, 31);
+  std::uint32_t first = 0;
+  if (sample_lane() == 0) {
+    if (total > 0) first = add_cluster(smem_address(&s.listed), 0, total);
+    store_cluster(smem_address(&s.unit_first[unit]), 0, first);
+    store_cluster(smem_address(&s.unit_count[unit]), 0, total);
+  }
+  first = __shfl_sync(~0u, first, 0);
+  if (n == 0 || first + total > kMostListed) return;
+  std::uint32_t at = first + end - n;
+#pragma unroll
+  for (int j = 0; j < kLaneVectors; j++) {
+#pragma unroll
+    for (int e = 0; e < 4; e++) {
+      if (!(u.x[j][e] >= least && u.x[j][e] > -kInfinity)) continue;
+      store_cluster(smem_address(&s.list[at++]), 0,
+                    logit_rank(u.x[j][e], UnitLogits::id(unit, j, e)));
+    }
+  }
+}
+
+// Fills block 0's unit_mass with the masses of what may be drawn, and the list if `least` is given.
+__device__ __forceinline__ void weigh_row(SampleShared& s, const LogitRow& row,
+                                          const RowRules& rules, const Draw& draw,
+                                          const float* least) {
+  each_unit(row, rules, [&](int unit, const UnitLogits& u) {
+    float sum = 0;
+#pragma unroll
+    for (int j = 0; j < kLaneVectors; j++) {
+      float w[4];
+#pragma unroll
+      for (int e = 0; e < 4; e++) w[e] = draw.kept(u.x[j][e], UnitLogits::id(unit, j, e));
+      sum += (w[0] + w[1]) + (w[2] + w[3]);
+    }
+    const double mass = warp_sum(static_cast<double>(sum));
+    if (sample_lane() == 0) {
+      store_cluster(smem_address(&s.unit_mass[unit]), 0,
+                    static_cast<std::uint64_t>(__double_as_longlong(mass)));
+    }
+    if (least != nullptr) list_unit(s, unit, u, *least);
+  });
+  cluster_sync();
+}
+
+// Block 0: the same from the list, eight lanes a unit.
+__device__ __forceinline__ void weigh_list(SampleShared& s, int units, const Draw& draw) {
+  constexpr int kGroups = kSampleThreads / 8;
+  const int group = static_cast<int>(threadIdx.x) / 8;
+  for (int first = 0; first < units; first += kGroups) {
+    const int unit = first + group;
+    const std::uint32_t n = unit < units ? s.unit_count[unit] : 0;
+    double sum = 0;
+    for (std::uint32_t i = threadIdx.x % 8; i < n; i += 8) {
+      const std::uint64_t rank = s.list[s.unit_first[unit] + i];
+      sum += static_cast<double>(draw.kept(rank_logit(rank), rank_id(rank)));
+    }
+#pragma unroll
+    for (int step = 4; step > 0; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
+    if (unit < units && threadIdx.x % 8 == 0) s.unit_mass[unit] = sum;
+  }
+  __syncthreads();
+}
+
+// Block 0: the mass of all units before this thread's, which are kThreadUnits.
+inline constexpr int kThreadUnits = kMostUnits / kSampleThreads;
+__device__ __forceinline__ double scan_units(SampleShared& s, int units, double* total) {
+  double own = 0;
+  for (int i = 0; i < kThreadUnits; i++) {
+    const int unit = static_cast<int>(threadIdx.x) * kThreadUnits + i;
+    own += unit < units ? s.unit_mass[unit] : 0.0;
+  }
+  return block_scan(own, s.scan, total) - own;
+}
+
+// ---- the filters
+
+// The cut of top_k and top_p in `source`. 0: the source is too short to tell.
+template <class Source>
+__device__ __forceinline__ std::uint64_t filter_cut(SampleShared& s, const Source& source,
+                                                    std::uint64_t best, std::uint64_t mass) {
+  const SlotRules& rules = s.rules.rules;
+  std::uint64_t cut = 1, total = mass;
+  if (rules.top_k > 0) {
+    cut = find_cut(s.select, source, 1, best, {true, static_cast<std::uint64_t>(rules.top_k)});
+    if (cut == 0 && !Source::kCluster) return 0;
+    std::uint64_t kept = 0;
+    source.each([&](std::uint64_t rank, float w) { kept += rank >= cut ? fixed_mass(w) : 0; });
+    total = Source::sum(kept, s.select);
+  }
+  if (rules.top_p >= 1) return cut;
+  const auto target = static_cast<std::uint64_t>(
+      ceil(static_cast<double>(rules.top_p) * static_cast<double>(total)));
+  const std::uint64_t last = find_cut(s.select, source, cut == 0 ? 1 : cut, best, {false, target});
+  return last == 0 && Source::kCluster ? cut : last;
+}
+
+// Block 0 looks for the cut in its list and tells the others what has come of it.
+__device__ __forceinline__ void cut_list(SampleShared& s, int units, std::uint64_t best,
+                                         const Draw& draw) {
+  if (leads()) {
+    double mass;
+    scan_units(s, units, &mass);
+    const auto row_mass = static_cast<std::uint64_t>(mass * 0x1p44);
+    const std::uint32_t listed = s.listed;
+    std::uint64_t cut = 0;
+    if (listed <= kMostListed) {
+      cut = filter_cut(s, ListSource{s.list, listed, draw}, best, row_mass);
+    }
+    if (threadIdx.x < kSampleBlocks) {
+      store_cluster(smem_address(&s.list_cut), threadIdx.x, cut);
+      store_cluster(smem_address(&s.row_mass), threadIdx.x, row_mass);
+    }
+  }
+  cluster_sync();
+}
+
+// Leaves the masses of what may be drawn in block 0's unit_mass.
+__device__ __forceinline__ void filter(SampleShared& s, const LogitRow& row, RowLargest largest,
+                                       Draw& draw) {
+  const SlotRules& rules = s.rules.rules;
+  if (rules.top_k == 0 && rules.top_p >= 1) {
+    weigh_row(s, row, s.rules, draw, nullptr);
+    return;
+  }
+  const float min_weight = draw.min_weight;
+  draw.min_weight = 0;
+  weigh_row(s, row, s.rules, draw, &largest.least_listed);
+  cut_list(s, row.units(), largest.best, draw);
+  draw.cut = s.list_cut;
+  if (s.list_cut != 0) {
+    draw.min_weight = min_weight;
+    if (leads()) weigh_list(s, row.units(), draw);
+    return;
+  }
+  draw.cut = filter_cut(s, RowSource{row, s.rules, draw}, largest.best, s.row_mass);
+  draw.min_weight = min_weight;
+  weigh_row(s, row, s.rules, draw, nullptr);
+}
+
+}  // namespace spate::cuda
