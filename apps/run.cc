@@ -46,6 +46,7 @@ int run(const RunOptions& o) {
                   .sampling = o.sampling.apply_to((*engine)->default_sampling())};
   const Result<RequestResult> result = stream_to_stdout(**engine, std::move(request), interrupt);
   fmt::print("\n");
+  std::fflush(stdout);
   if (!result) return fail(result.error());
   if (result->completions.front().error) return fail(*result->completions.front().error);
   print_speed(*result);

@@ -41,23 +41,29 @@ constexpr std::pair<std::string_view, KvCacheKind> kCacheKinds[] = {
 constexpr std::pair<std::string_view, AdmissionKind> kAdmissions[] = {
     {"lookahead", AdmissionKind::kLookahead}, {"exact", AdmissionKind::kExact}};
 
+/// Upper bounds are far beyond use; they keep sums of sizes within 64 bits.
 Result<void> check_numbers(const EngineOptions& o) {
   struct Number {
     std::string_view option;
-    std::int64_t value, least;
+    std::int64_t value, least, most;
     std::string_view meaning;
   };
+  constexpr std::int64_t kMany = std::int64_t{1} << 20;
+  constexpr std::int64_t kThreads = 1024;
+  constexpr std::int64_t kBytes = std::int64_t{1} << 56;
   const std::array numbers{
-      Number{"max-batch-tokens", o.max_batch_tokens, 0,
+      Number{"max-batch-tokens", o.max_batch_tokens, 0, kMany,
              "tokens computed in one step; 0 is automatic"},
-      Number{"max-requests", o.max_requests, 0, "sequences running at once; 0 is automatic"},
-      Number{"kv-memory", o.kv_memory, 0, "bytes; 0 lets Spate choose"},
-      Number{"context-length", o.context_length, 0, "tokens; 0 is the model's own"},
-      Number{"threads", o.threads, 0, "0 is one per usable core"}};
+      Number{"max-requests", o.max_requests, 0, kMany, "sequences running at once; 0 is automatic"},
+      Number{"kv-memory", o.kv_memory, 0, kBytes, "bytes; 0 lets Spate choose"},
+      Number{"context-length", o.context_length, 0, kBytes, "tokens; 0 is the model's own"},
+      Number{"threads", o.threads, 0, kThreads, "0 is one per usable core"}};
   for (const Number& n : numbers) {
-    if (n.value >= n.least) continue;
-    return Error{ErrorCode::kInvalidArgument, fmt::format("--{} {}: give at least {} ({})",
-                                                          n.option, n.value, n.least, n.meaning)};
+    if (n.value >= n.least && n.value <= n.most) continue;
+    const bool low = n.value < n.least;
+    return Error{ErrorCode::kInvalidArgument,
+                 fmt::format("--{} {}: give at {} {} ({})", n.option, n.value,
+                             low ? "least" : "most", low ? n.least : n.most, n.meaning)};
   }
   return {};
 }

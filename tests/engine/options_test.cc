@@ -69,11 +69,16 @@ TEST(Options, AnUnknownWordIsNamedWithTheKnownOnes) {
 }
 
 TEST(Options, ANumberOutOfRangeIsNamedWithTheRange) {
-  for (const Wrong& wrong : {Wrong{{.kv_memory = -1}, "--kv-memory -1", "at least 0"},
-                             Wrong{{.context_length = -5}, "--context-length -5", "at least 0"},
-                             Wrong{{.threads = -2}, "--threads -2", "at least 0"},
-                             Wrong{{.max_batch_tokens = -1}, "--max-batch-tokens -1", "at least 0"},
-                             Wrong{{.max_requests = -7}, "--max-requests -7", "at least 0"}}) {
+  for (const Wrong& wrong :
+       {Wrong{{.kv_memory = -1}, "--kv-memory -1", "at least 0"},
+        Wrong{{.context_length = -5}, "--context-length -5", "at least 0"},
+        Wrong{{.threads = -2}, "--threads -2", "at least 0"},
+        Wrong{{.max_batch_tokens = -1}, "--max-batch-tokens -1", "at least 0"},
+        Wrong{{.max_requests = -7}, "--max-requests -7", "at least 0"},
+        Wrong{{.threads = 100'000}, "--threads 100000", "at most 1024"},
+        Wrong{{.max_batch_tokens = INT64_MAX}, "--max-batch-tokens 9223372036854775807", "at most"},
+        Wrong{{.max_requests = INT64_MAX}, "--max-requests 9223372036854775807", "at most"},
+        Wrong{{.kv_memory = INT64_MAX}, "--kv-memory 9223372036854775807", "at most"}}) {
     const Result<EngineChoices> choices = parse_options(wrong.options);
 
     ASSERT_FALSE(choices) << wrong.option;
