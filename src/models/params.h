@@ -32,6 +32,7 @@ class ParamStore {
   explicit ParamStore(const ParamOptions& options) : options_(options) {}
   ParamStore(const ParamStore&) = delete;
   ParamStore& operator=(const ParamStore&) = delete;
+  ~ParamStore() = default;
 
   /// The output head stays at 8 bits where linear maps have 4: it decides every token and is read
   /// once a step.
