@@ -179,7 +179,7 @@ def main() -> None:
         lines = {text: documents(o.spate, o.model, text, o.tokens, folder) for text in o.text}
         results: dict[str, dict[Path, Array]] = {}
         for name, way in WAYS.items():
-            rounded = {n: way(t) if n in linear else t for n, t in tensors.items()}
+            rounded = {n: way(t).astype(np.float32) if n in linear else t for n, t in tensors.items()}
             squares = sum(float(((rounded[n] - tensors[n]) ** 2).sum()) for n in linear)
             total = sum(float((tensors[n] ** 2).sum()) for n in linear)
             copy = folder / "model"

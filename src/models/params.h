@@ -33,6 +33,7 @@ class ParamStore {
   ParamStore(const ParamOptions& options, Device& device) : options_(options), device_(device) {}
   ParamStore(const ParamStore&) = delete;
   ParamStore& operator=(const ParamStore&) = delete;
+  ~ParamStore() = default;
 
   /// The output head stays at 8 bits where linear maps have 4: it decides every token and is read
   /// once a step.
