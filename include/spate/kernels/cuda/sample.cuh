@@ -34,7 +34,8 @@ struct SampleParams {
 __device__ __forceinline__ int walk_unit(const LogitRow& row, const RowRules& rules,
                                          const Draw& draw, int unit, double passed, double target) {
   UnitLogits u;
-  load_unit(row, rules, unit, u);
+  load_unit(row, unit, u);
+  edit_unit(row, rules, unit, u);
   int last = unit * kUnit;
   for (int j = 0; j < kLaneVectors; j++) {
     double sum = 0;
@@ -102,7 +103,7 @@ __device__ __forceinline__ double log_sum_exp(SampleShared& s, const LogitRow& r
   const RowLargest largest = find_largest(s, row, none);
   if (error_of_rank(largest.best) != kSampled) return __longlong_as_double(0x7ff8000000000000ll);
   const float max = rank_logit(largest.best);
-  weigh_row(s, row, none, {max, 1.f, 0, 0.f}, nullptr);
+  weigh_row<true>(s, row, none, {{max, kLog2E}}, nullptr);
   double total = 0;
   if (leads()) scan_units(s, row.units(), &total);
   cluster_sync();  // so are the units' masses
@@ -133,10 +134,11 @@ __device__ __forceinline__ void load_rules(const SampleParams& p, int slot, Samp
 }
 
 // The token, for block 0.
-__device__ __forceinline__ int choose(SampleShared& s, const LogitRow& row, RowLargest largest) {
+__device__ __forceinline__ int choose(SampleShared& s, const LogitRow& row,
+                                      const RowLargest& largest) {
   const SlotRules& rules = s.rules.rules;
-  if (rules.inverse_temperature == 0) return rank_id(largest.best);
-  Draw draw{rank_logit(largest.best), rules.inverse_temperature, 0, rules.min_p};
+  if (rules.inverse_temperature == 0) return find_argmax(s, row, s.rules, largest);
+  Draw draw{{rank_logit(largest.best), rules.inverse_temperature * kLog2E}};
   filter(s, row, largest, draw);
   return leads() ? pick(s, row, draw) : 0;
 }

@@ -28,17 +28,20 @@ __device__ __forceinline__ bool leads() { return cluster_rank() == 0; }
 
 // What may be drawn: tokens of rank >= cut and weight >= min_weight.
 struct Draw {
-  float max;
-  float inverse_temperature;
-  std::uint64_t cut;
-  float min_weight;
-  __device__ __forceinline__ float weight(float x) const {
-    return token_weight(x, max, inverse_temperature);
+  Weigher weight;
+  float min_weight = 0;
+  float cut_logit = -kInfinity;  // the cut's
+  int cut_id = 0x7fffffff;
+  __device__ __forceinline__ void cut(std::uint64_t rank) {
+    if (rank <= 1) return;
+    cut_logit = rank_logit(rank);
+    cut_id = rank_id(rank);
   }
   // The weight of a token, 0 if it may not be drawn.
   __device__ __forceinline__ float kept(float x, int id) const {
     const float w = weight(x);
-    return w >= min_weight && (cut == 0 || logit_rank(x, id) >= cut) ? w : 0.f;
+    const bool above = (x > cut_logit) | ((x == cut_logit) & (id <= cut_id));
+    return above & (w >= min_weight) ? w : 0.f;
   }
 };
 
@@ -89,8 +92,9 @@ struct ListSource {
 // ---- passes over the row
 
 struct RowLargest {
-  std::uint64_t best;  // kNotFiniteRank where a logit is NaN or +inf
-  float least_listed;  // some thousand tokens are at least as large
+  std::uint64_t best;  // of its logit with id 0; kNotFiniteRank where one is NaN or +inf
+  float least_listed;  // some thousand tokens are at least as large; finite
+  float of_thread;     // what this thread has seen
 };
 
 // The median over the warps that have seen finite logits.
@@ -121,15 +125,14 @@ __device__ __forceinline__ float finite_median(const float* of_warps) {
 __device__ __forceinline__ RowLargest find_largest(SampleShared& s, const LogitRow& row,
                                                    const RowRules& rules) {
   float most = -kInfinity;
-  int id = 0;
-  bool finite = true;
-  each_unit(row, rules, [&](int unit, const UnitLogits& u) {
+  bool bad = false;
+  each_unit(row, rules, [&](int, const UnitLogits& u) {
 #pragma unroll
     for (int j = 0; j < kLaneVectors; j++) {
 #pragma unroll
       for (int e = 0; e < 4; e++) {
-        finite = finite && u.x[j][e] < kInfinity;
-        if (u.x[j][e] > most) most = u.x[j][e], id = UnitLogits::id(unit, j, e);
+        bad |= !(u.x[j][e] < kInfinity);
+        most = fmaxf(most, u.x[j][e]);
       }
     }
   });
@@ -146,9 +149,27 @@ __device__ __forceinline__ RowLargest find_largest(SampleShared& s, const LogitR
     store_cluster(smem_address(s.least_of_warps + row_warp()),
                   static_cast<std::uint32_t>(sample_lane()), least);
   }
-  const std::uint64_t best =
-      cluster_most(finite ? logit_rank(most, id) : kNotFiniteRank, s.of_warps);
-  return {best, finite_median(s.least_of_warps)};
+  const std::uint64_t best = cluster_most(bad ? kNotFiniteRank : logit_rank(most, 0), s.of_warps);
+  return {best, fmaxf(finite_median(s.least_of_warps), -3.4028235e38f), most};
+}
+
+// The lowest id of the largest logit.
+__device__ __forceinline__ int find_argmax(SampleShared& s, const LogitRow& row,
+                                           const RowRules& rules, const RowLargest& largest) {
+  const float max = rank_logit(largest.best);
+  cluster_sync();  // the warps' places are used again
+  std::uint64_t best = 0;
+  if (__any_sync(~0u, largest.of_thread == max)) {
+    each_unit(row, rules, [&](int unit, const UnitLogits& u) {
+      for (int j = 0; j < kLaneVectors; j++) {
+        for (int e = 0; e < 4; e++) {
+          const std::uint64_t rank = logit_rank(u.x[j][e], UnitLogits::id(unit, j, e));
+          if (u.x[j][e] == max && rank > best) best = rank;
+        }
+      }
+    });
+  }
+  return rank_id(cluster_most(best, s.of_warps));
 }
 
 // Appends the unit's tokens that are at least `least` to block 0's list.
@@ -158,7 +179,7 @@ __device__ __forceinline__ void list_unit(SampleShared& s, int unit, const UnitL
 #pragma unroll
   for (int j = 0; j < kLaneVectors; j++) {
 #pragma unroll
-    for (int e = 0; e < 4; e++) n += u.x[j][e] >= least && u.x[j][e] > -kInfinity ? 1 : 0;
+    for (int e = 0; e < 4; e++) n += u.x[j][e] >= least ? 1 : 0;
   }
   const std::uint32_t end = warp_scan(n), total = __shfl_sync(~0u, end, 31);
   std::uint32_t first = 0;
@@ -174,14 +195,16 @@ __device__ __forceinline__ void list_unit(SampleShared& s, int unit, const UnitL
   for (int j = 0; j < kLaneVectors; j++) {
 #pragma unroll
     for (int e = 0; e < 4; e++) {
-      if (!(u.x[j][e] >= least && u.x[j][e] > -kInfinity)) continue;
+      if (!(u.x[j][e] >= least)) continue;
       store_cluster(smem_address(&s.list[at++]), 0,
                     logit_rank(u.x[j][e], UnitLogits::id(unit, j, e)));
     }
   }
 }
 
-// Fills block 0's unit_mass with the masses of what may be drawn, and the list if `least` is given.
+// Fills block 0's unit_mass with the masses of what may be drawn (kAll: all), and the list if
+// `least` is given.
+template <bool kAll>
 __device__ __forceinline__ void weigh_row(SampleShared& s, const LogitRow& row,
                                           const RowRules& rules, const Draw& draw,
                                           const float* least) {
@@ -191,7 +214,9 @@ __device__ __forceinline__ void weigh_row(SampleShared& s, const LogitRow& row,
     for (int j = 0; j < kLaneVectors; j++) {
       float w[4];
 #pragma unroll
-      for (int e = 0; e < 4; e++) w[e] = draw.kept(u.x[j][e], UnitLogits::id(unit, j, e));
+      for (int e = 0; e < 4; e++) {
+        w[e] = kAll ? draw.weight(u.x[j][e]) : draw.kept(u.x[j][e], UnitLogits::id(unit, j, e));
+      }
       sum += (w[0] + w[1]) + (w[2] + w[3]);
     }
     const double mass = warp_sum(static_cast<double>(sum));
@@ -236,14 +261,16 @@ __device__ __forceinline__ double scan_units(SampleShared& s, int units, double*
 
 // ---- the filters
 
-// The cut of top_k and top_p in `source`. 0: the source is too short to tell.
+// The cut of top_k and top_p in `source`, whose elements' ranks are in [least, best]. 0: the source
+// is too short to tell.
 template <class Source>
 __device__ __forceinline__ std::uint64_t filter_cut(SampleShared& s, const Source& source,
-                                                    std::uint64_t best, std::uint64_t mass) {
+                                                    std::uint64_t least, std::uint64_t best,
+                                                    std::uint64_t mass) {
   const SlotRules& rules = s.rules.rules;
-  std::uint64_t cut = 1, total = mass;
+  std::uint64_t cut = least, total = mass;
   if (rules.top_k > 0) {
-    cut = find_cut(s.select, source, 1, best, {true, static_cast<std::uint64_t>(rules.top_k)});
+    cut = find_cut(s.select, source, least, best, {true, static_cast<std::uint64_t>(rules.top_k)});
     if (cut == 0 && !Source::kCluster) return 0;
     std::uint64_t kept = 0;
     source.each([&](std::uint64_t rank, float w) { kept += rank >= cut ? fixed_mass(w) : 0; });
@@ -252,12 +279,13 @@ __device__ __forceinline__ std::uint64_t filter_cut(SampleShared& s, const Sourc
   if (rules.top_p >= 1) return cut;
   const auto target = static_cast<std::uint64_t>(
       ceil(static_cast<double>(rules.top_p) * static_cast<double>(total)));
-  const std::uint64_t last = find_cut(s.select, source, cut == 0 ? 1 : cut, best, {false, target});
+  const std::uint64_t last =
+      find_cut(s.select, source, cut == 0 ? least : cut, best, {false, target});
   return last == 0 && Source::kCluster ? cut : last;
 }
 
 // Block 0 looks for the cut in its list and tells the others what has come of it.
-__device__ __forceinline__ void cut_list(SampleShared& s, int units, std::uint64_t best,
+__device__ __forceinline__ void cut_list(SampleShared& s, int units, const RowLargest& largest,
                                          const Draw& draw) {
   if (leads()) {
     double mass;
@@ -266,7 +294,8 @@ __device__ __forceinline__ void cut_list(SampleShared& s, int units, std::uint64
     const std::uint32_t listed = s.listed;
     std::uint64_t cut = 0;
     if (listed <= kMostListed) {
-      cut = filter_cut(s, ListSource{s.list, listed, draw}, best, row_mass);
+      cut = filter_cut(s, ListSource{s.list, listed, draw}, logit_rank(largest.least_listed, -1),
+                       largest.best, row_mass);
     }
     if (threadIdx.x < kSampleBlocks) {
       store_cluster(smem_address(&s.list_cut), threadIdx.x, cut);
@@ -277,26 +306,25 @@ __device__ __forceinline__ void cut_list(SampleShared& s, int units, std::uint64
 }
 
 // Leaves the masses of what may be drawn in block 0's unit_mass.
-__device__ __forceinline__ void filter(SampleShared& s, const LogitRow& row, RowLargest largest,
-                                       Draw& draw) {
+__device__ __forceinline__ void filter(SampleShared& s, const LogitRow& row,
+                                       const RowLargest& largest, Draw& draw) {
   const SlotRules& rules = s.rules.rules;
-  if (rules.top_k == 0 && rules.top_p >= 1) {
-    weigh_row(s, row, s.rules, draw, nullptr);
-    return;
+  const bool cuts = rules.top_k > 0 || rules.top_p < 1;
+  if (cuts || rules.min_p == 0) {
+    weigh_row<true>(s, row, s.rules, draw, cuts ? &largest.least_listed : nullptr);
+    if (!cuts) return;
+    cut_list(s, row.units(), largest, draw);
+    const bool by_list = s.list_cut != 0;
+    draw.cut(by_list ? s.list_cut
+                     : filter_cut(s, RowSource{row, s.rules, draw}, 1, largest.best, s.row_mass));
+    draw.min_weight = rules.min_p;
+    if (by_list) {
+      if (leads()) weigh_list(s, row.units(), draw);
+      return;
+    }
   }
-  const float min_weight = draw.min_weight;
-  draw.min_weight = 0;
-  weigh_row(s, row, s.rules, draw, &largest.least_listed);
-  cut_list(s, row.units(), largest.best, draw);
-  draw.cut = s.list_cut;
-  if (s.list_cut != 0) {
-    draw.min_weight = min_weight;
-    if (leads()) weigh_list(s, row.units(), draw);
-    return;
-  }
-  draw.cut = filter_cut(s, RowSource{row, s.rules, draw}, largest.best, s.row_mass);
-  draw.min_weight = min_weight;
-  weigh_row(s, row, s.rules, draw, nullptr);
+  draw.min_weight = rules.min_p;
+  weigh_row<false>(s, row, s.rules, draw, nullptr);
 }
 
 }  // namespace spate::cuda

@@ -30,8 +30,7 @@ struct UnitLogits {
   }
 };
 
-__device__ __forceinline__ void load_unit(const LogitRow& row, const RowRules& rules, int unit,
-                                          UnitLogits& u) {
+__device__ __forceinline__ void load_unit(const LogitRow& row, int unit, UnitLogits& u) {
 #pragma unroll
   for (int j = 0; j < kLaneVectors; j++) {
     const int at = UnitLogits::id(unit, j, 0);
@@ -43,13 +42,24 @@ __device__ __forceinline__ void load_unit(const LogitRow& row, const RowRules& r
       for (int e = 0; e < 4; e++) u.x[j][e] = at + e < row.vocab ? row.logits[at + e] : -kInfinity;
     }
   }
+}
+__device__ __forceinline__ void edit_unit(const LogitRow& row, const RowRules& rules, int unit,
+                                          UnitLogits& u) {
   if (rules.marks == nullptr) return;
 #pragma unroll
   for (int j = 0; j < kLaneVectors; j++) {
     const int at = UnitLogits::id(unit, j, 0);
-    for (int e = 0; e < 4; e++) {
-      if (at + e < row.vocab) u.x[j][e] = edited_logit(rules, rules.marks[at + e], u.x[j][e]);
+    if (at >= row.vocab) continue;
+    TokenMark mark[4] = {};
+    if (row.vector) {
+      const ushort4 m = *reinterpret_cast<const ushort4*>(rules.marks + at);
+      mark[0] = m.x, mark[1] = m.y, mark[2] = m.z, mark[3] = m.w;
+    } else {
+      for (int e = 0; e < 4; e++) mark[e] = at + e < row.vocab ? rules.marks[at + e] : TokenMark{0};
     }
+    if ((mark[0] | mark[1] | mark[2] | mark[3]) == 0) continue;
+#pragma unroll
+    for (int e = 0; e < 4; e++) u.x[j][e] = edited_logit(rules, mark[e], u.x[j][e]);
   }
 }
 
@@ -60,12 +70,15 @@ __device__ __forceinline__ int row_warp() {
   return static_cast<int>(cluster_rank()) * kSampleWarps + sample_warp();
 }
 
-// f(unit, logits) for the units of this warp.
+// f(unit, logits) for the units of this warp; the next one is under way meanwhile.
 template <class F>
 __device__ __forceinline__ void each_unit(const LogitRow& row, const RowRules& rules, F f) {
+  UnitLogits next;
+  if (row_warp() < row.units()) load_unit(row, row_warp(), next);
   for (int unit = row_warp(); unit < row.units(); unit += kRowWarps) {
-    UnitLogits u;
-    load_unit(row, rules, unit, u);
+    UnitLogits u = next;
+    if (unit + kRowWarps < row.units()) load_unit(row, unit + kRowWarps, next);
+    edit_unit(row, rules, unit, u);
     f(unit, u);
   }
 }

@@ -59,11 +59,15 @@ __device__ __forceinline__ float edited_logit(const RowRules& r, TokenMark mark,
   return x;
 }
 
-// Relative to the largest logit. Error: that of the product, 2^-23 per unit of -y, and 2^-22.
-__device__ __forceinline__ float token_weight(float x, float max, float inverse_temperature) {
-  const float y = __fmul_rn(__fsub_rn(x, max), inverse_temperature);
-  return exp2_approx(y * kLog2E);
-}
+// The weight of a logit relative to the largest: exp((x - max) / temperature). Error: 2^-22 per
+// unit of the exponent, and 2^-22.
+struct Weigher {
+  float max;
+  float factor;  // log2(e) / temperature
+  __device__ __forceinline__ float operator()(float x) const {
+    return exp2_approx(__fmul_rn(__fsub_rn(x, max), factor));
+  }
+};
 
 // ---- ranks: greater is the greater logit, of equals the lower id
 
