@@ -1,7 +1,7 @@
-// The helpers of prefill: warps of the producer warpgroup beside the one that copies. Over e4m3 and
-// int8 caches they turn blocks into bf16 tiles in shared memory, between the copies and the
+// The converters of prefill: warps of the producer warpgroup, beside the one that copies, which
+// turn blocks of an e4m3 or int8 cache into bf16 tiles in shared memory, between the copies and the
 // products: about 24 (32) instructions for 8 elements of e4m3 (int8), beside the softmax of the
-// consumers. Over pages of bf16 they clear what lies behind a request's last key.
+// consumers.
 #pragma once
 #include "spate/kernels/cuda/prefill_params.cuh"
 
@@ -42,7 +42,7 @@ struct PrefillConverter {
   static constexpr int kGroups = C::kBlock / 8;
 
   const PrefillShared<C>& s;
-  const int thread;  // of kHelpers
+  const int thread;  // of kConverters
   Ring<C::kRawStages> raw_ring{0};
   Ring<C::kStages> k_ring{1}, v_ring{1};
 
@@ -77,7 +77,7 @@ struct PrefillConverter {
   __device__ __forceinline__ void convert(std::uint32_t raw, std::uint32_t dst, int rows) const {
     const std::uint32_t scales = raw + C::kBlock * C::kRawRowBytes;
 #pragma unroll 1
-    for (int g = thread / 32; g < kGroups; g += C::kHelpers / 32) {
+    for (int g = thread / 32; g < kGroups; g += C::kConverters / 32) {
 #pragma unroll
       for (int u = 0; u < kUnits; u += kBatch) {
         convert_units(raw + g * 8 * C::kRawRowBytes, scales + g * 8 * C::kRawScaleBytes,
@@ -109,36 +109,6 @@ struct PrefillConverter {
       else
         v_ring.next();
       raw_ring.next();
-    }
-  }
-};
-
-// V rows behind the last key may hold anything, and 0 * NaN is NaN.
-template <class C>
-struct PrefillTail {
-  static constexpr int kBarrier = 12;
-
-  const PrefillShared<C>& s;
-  const int thread;  // of kHelpers
-
-  __device__ __forceinline__ void run() const {
-    for (std::uint32_t parity = 0;; parity ^= 1) {
-      mbar_wait(s.tail_full, parity);
-      std::uint32_t info[2];
-      load_shared_64(info, s.tail);
-      const int stage = static_cast<int>(info[0]), valid = static_cast<int>(info[1]);
-      if (valid < 0) break;
-      constexpr int kVectors = C::kChunks * 8;  // 16-byte vectors of a row
-      for (int i = valid * kVectors + thread; i < C::kBlock * kVectors; i += C::kHelpers) {
-        const auto row = static_cast<std::uint32_t>(i / kVectors);
-        const auto vector = static_cast<std::uint32_t>(i % kVectors);
-        store_shared_zero_128(s.v + stage * C::kBlockBytes + kv_offset(row, vector, C::kRowBytes));
-      }
-      fence_async_smem();
-      barrier_sync(kBarrier, C::kHelpers);
-      if (thread != 0) continue;
-      mbar_arrive(s.v_full + 8 * stage);
-      mbar_arrive(s.tail_empty);
     }
   }
 };

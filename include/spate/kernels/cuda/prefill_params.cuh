@@ -132,18 +132,15 @@ struct PrefillConfig : V, Tuning {
   static constexpr std::uint32_t kOffsetTile = kOutputInQuery ? kEnd : kEnd + kQueryBytes;
   // Blocks as the cache holds them: rows, then their scales, then how to read them.
   static constexpr int kRawStages = kConvert ? 2 : 0;
-  // Pages end somewhere in a block, and what lies behind the end may be anything.
-  static constexpr bool kClearsTail = kImage && !kConvert;
-  static constexpr int kHelpers = 96;  // threads of the producer warpgroup that do such work
+  static constexpr int kConverters = 96;  // threads of the producer warpgroup
   static constexpr std::uint32_t kRawRowBytes = kv_row_bytes(kHeadDim, 1);
   static constexpr std::uint32_t kRawScaleBytes = kFormat == KvFormat::kInt8 ? kKvScaleBytes : 0;
   static constexpr std::uint32_t kRawBytes = kBlock * (kRawRowBytes + kRawScaleBytes);
   static constexpr std::uint32_t kOffsetRaw = kOffsetTile + 32;
   static constexpr std::uint32_t kOffsetRawInfo = kOffsetRaw + kRawStages * kRawBytes;
-  static constexpr std::uint32_t kOffsetTail = kOffsetRawInfo + kRawStages * 8;
-  static constexpr std::uint32_t kOffsetBars = kOffsetTail + 8;
+  static constexpr std::uint32_t kOffsetBars = kOffsetRawInfo + kRawStages * 8;
   static constexpr std::uint32_t kSharedBytes =
-      kOffsetBars + 8 * (6 + 4 * kStages + 2 * kRawStages);
+      kOffsetBars + 8 * (4 + 4 * kStages + 2 * kRawStages);
   static_assert(kBlockBytes % 1024 == 0 && kSharedBytes <= 232448);
 };
 
@@ -157,7 +154,7 @@ struct PrefillArguments {
 template <class C>
 struct PrefillShared {
   std::uint32_t q, k, v, out, tile, q_full, q_empty, tile_full, tile_empty, k_full, k_empty, v_full,
-      v_empty, raw, raw_info, raw_full, raw_empty, tail, tail_full, tail_empty;
+      v_empty, raw, raw_info, raw_full, raw_empty;
   __device__ __forceinline__ explicit PrefillShared(const void* smem) {
     q = smem_address(smem);
     k = q + C::kOffsetK;
@@ -176,9 +173,6 @@ struct PrefillShared {
     raw_info = q + C::kOffsetRawInfo;
     raw_full = v_empty + 8 * C::kStages;
     raw_empty = raw_full + 8 * C::kRawStages;
-    tail = q + C::kOffsetTail;
-    tail_full = raw_empty + 8 * C::kRawStages;
-    tail_empty = tail_full + 8;
   }
   __device__ __forceinline__ void init() const {
     constexpr int kWarps = C::kWarpgroups * 4;
@@ -186,12 +180,10 @@ struct PrefillShared {
     mbar_init(q_empty, kWarps);
     mbar_init(tile_full, 1);
     mbar_init(tile_empty, kWarps * 32);
-    mbar_init(tail_full, 1);
-    mbar_init(tail_empty, 1);
-    constexpr int kWriters = C::kConvert ? C::kHelpers : 1;
+    constexpr int kWriters = C::kConvert ? C::kConverters : 1;
     for (int i = 0; i < C::kRawStages; i++) {
       mbar_init(raw_full + 8 * i, 1);
-      mbar_init(raw_empty + 8 * i, C::kHelpers);
+      mbar_init(raw_empty + 8 * i, C::kConverters);
     }
     for (int i = 0; i < C::kStages; i++) {
       mbar_init(k_full + 8 * i, kWriters);

@@ -14,7 +14,6 @@ struct PrefillProducer {
   const int n_tiles;
   Ring<C::kStages> k_ring{1}, v_ring{1};
   Ring<C::kRawStages> raw_ring{1};
-  std::uint32_t tail_parity = 1;
 
   __device__ __forceinline__ PrefillProducer(const PrefillArguments& a,
                                              const PrefillShared<C>& shared)
@@ -67,11 +66,8 @@ struct PrefillProducer {
     const std::uint32_t dst = (half == 0 ? s.k : s.v) + ring.stage * C::kBlockBytes;
     mbar_wait(empty, ring.parity);
     if constexpr (C::kImage) {
-      std::uint32_t bar = full;
-      const int valid = t.kv_len - j * C::kBlock;
-      if (half == 1 && valid < C::kBlock) bar = publish_tail(ring.stage, valid);
-      mbar_expect_bytes(bar, (block_end(t, j) - j * C::kBlock) * C::kRowBytes);
-      copy_runs(t, j, half, page, dst, bar, 0);
+      mbar_expect_bytes(full, (block_end(t, j) - j * C::kBlock) * C::kRowBytes);
+      copy_runs(t, j, half, page, dst, full, 0);
     } else {
       mbar_expect_bytes(full, C::kBlockBytes);
       const void* map = half == 0 ? &args.map_k : &args.map_v;
@@ -82,14 +78,6 @@ struct PrefillProducer {
       }
     }
     ring.next();
-  }
-  // A block of V whose end the helpers clear: they pass it on to the consumers. Returns the barrier
-  // that its copies complete on.
-  __device__ __forceinline__ std::uint32_t publish_tail(int stage, int valid) {
-    mbar_wait(s.tail_empty, tail_parity);
-    tail_parity ^= 1;
-    store_shared_64(s.tail, stage, valid);
-    return s.tail_full;
   }
   // For the converters: which half it is and how many of its rows are keys.
   __device__ __forceinline__ void load_raw(const PrefillTile& t, int j, int half, int page) {
@@ -110,7 +98,6 @@ struct PrefillProducer {
     publish_raw(0, -1);
     mbar_arrive(s.raw_full + 8 * raw_ring.stage);
   }
-  __device__ __forceinline__ void stop_clearing() { mbar_arrive(publish_tail(0, -1)); }
   __device__ __forceinline__ void load_query(const PrefillTile& t,
                                              std::uint32_t empty_parity) const {
     mbar_wait(s.q_empty, empty_parity);
@@ -172,7 +159,6 @@ struct PrefillProducer {
     }
     publish(t, count);
     if constexpr (C::kConvert) stop_converters();
-    if constexpr (C::kClearsTail) stop_clearing();
     // The last block to finish makes the counters ready for the next launch.
     if (atomicAdd(p.counters + 1, 1) == gridDim.x - 1) p.counters[0] = p.counters[1] = 0;
   }

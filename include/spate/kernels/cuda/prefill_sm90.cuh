@@ -44,12 +44,8 @@ __global__ __launch_bounds__(C::kThreads,
       PrefillProducer<C> producer(args, shared);
       producer.run(producer.read_tile(static_cast<int>(blockIdx.x)));
     }
-    const int helper = static_cast<int>(threadIdx.x) - 32;
     if constexpr (C::kConvert) {
-      if (warp > 0) PrefillConverter<C>{shared, helper}.run();
-    }
-    if constexpr (C::kClearsTail) {
-      if (warp > 0) PrefillTail<C>{shared, helper}.run();
+      if (warp > 0) PrefillConverter<C>{shared, static_cast<int>(threadIdx.x) - 32}.run();
     }
   } else {
     registers_increase<C::kConsumerRegisters>();
