@@ -17,8 +17,8 @@ namespace spate {
 using CudaStream = CUstream_st*;
 
 /// How a matrix lies in device memory. The float formats and kFp8 are row-major [n, k]; kQ8 and kQ4
-/// are tiled for the streaming kernel (kernels/cuda/gemm_quant_layout.cuh), their values those of the
-/// CPU's q8 and q4.
+/// are tiled for the streaming kernel (kernels/cuda/gemm_quant_layout.cuh), their values those of
+/// the CPU's q8 and q4.
 enum class DeviceFormat : std::uint8_t {
   kF32,
   kF16,

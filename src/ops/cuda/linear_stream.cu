@@ -1,8 +1,7 @@
-#include "ops/cuda/linear_stream.h"
-
 #include <optional>
 #include <string>
 
+#include "ops/cuda/linear_stream.h"
 #include "ops/cuda/stream_gemm.h"
 
 namespace spate::ops::cuda {

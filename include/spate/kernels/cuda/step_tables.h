@@ -1,5 +1,6 @@
 // What the kernels of one step know about the batch: device pointers at addresses that stay the
-// same for the engine's life, so that graphs can be replayed. Filled by the engine before each step.
+// same for the engine's life, so that graphs can be replayed. Filled by the engine before each
+// step.
 #pragma once
 #include <cstdint>
 
