@@ -52,12 +52,13 @@ void Admission::look(std::span<Sequence* const> running) {
   for (const Sequence* sequence : running) count(*sequence);
 }
 
-// How many tokens the sequence has left. One that has g tokens is like the recent answers longer
-// than g; if there are none, it goes on as long again. Which of them it is like is spread evenly
-// over the sequences (multiples of the golden ratio): no single forecast is good, but what counts
-// is their sum.
+// How many tokens the sequence has left, if that is not known. One that has g tokens is like the
+// recent answers longer than g; if there are none, it goes on as long again. Which of them it is
+// like is spread evenly over the sequences (multiples of the golden ratio): no single forecast is
+// good, but what counts is their sum.
 std::int64_t Admission::forecast(const Sequence& sequence) const {
   const std::int64_t n_most = std::max<std::int64_t>(sequence.max_slots() - sequence.size(), 0);
+  if (sequence.fixed_length) return n_most;
   const std::int64_t n_generated = sequence.n_generated();
   const auto longer = std::ranges::upper_bound(lengths_, n_generated);
   const std::int64_t n_longer = lengths_.end() - longer;

@@ -52,11 +52,13 @@ void Engine::Impl::admit(std::unique_ptr<RequestState> state) {
   const std::vector<TokenId>& prompt = state->request.prompt;
   if (params.prompt_logprobs) state->prompt_logprobs.resize(prompt.size());
   for (std::int64_t i = 0; i < params.n; ++i) {
-    SequenceSpec spec{.prompt = prompt,
-                      .max_new_tokens = params.max_tokens,
-                      .priority = state->request.priority,
-                      .arrival_ns = state->submitted.time_since_epoch().count(),
-                      .request = state->id};
+    SequenceSpec spec{
+        .prompt = prompt,
+        .max_new_tokens = params.max_tokens,
+        .fixed_length = params.ignore_eos && params.stop.empty() && params.stop_token_ids.empty(),
+        .priority = state->request.priority,
+        .arrival_ns = state->submitted.time_since_epoch().count(),
+        .request = state->id};
     if (params.prompt_logprobs && i == 0) spec.first_logits = 0;
     if (i > 0) spec.same_prompt_as = state->branches.front().sequence;
     const Result<SequenceId> sequence = scheduler_->add(std::move(spec));

@@ -76,6 +76,7 @@ Result<SequenceId> Scheduler::add(SequenceSpec spec) {
               .tokens = std::move(spec.prompt),
               .n_prompt = n_prompt,
               .max_tokens = n_prompt + spec.max_new_tokens,
+              .fixed_length = spec.fixed_length,
               .next_logits = std::min(spec.first_logits, n_prompt - 1),
               .priority = spec.priority,
               .arrival_ns = spec.arrival_ns,

@@ -28,6 +28,7 @@ enum class SequenceStatus : std::uint8_t {
 struct SequenceSpec {
   std::vector<TokenId> prompt{};
   std::int64_t max_new_tokens = 0;  // 0: nothing is sampled (scoring)
+  bool fixed_length = false;        // nothing ends it sooner
   /// First position whose logits the caller wants, at most prompt.size() - 1. Absent from plans
   /// before it. The default is the last of the prompt, from which the first token is sampled.
   std::int64_t first_logits = std::numeric_limits<std::int64_t>::max();
@@ -44,6 +45,7 @@ struct Sequence {
   std::vector<TokenId> tokens{};  // prompt, generated, then kTokenInFlight for those under way
   std::int64_t n_prompt = 0;
   std::int64_t max_tokens = 0;  // prompt and generated together
+  bool fixed_length = false;    // it will generate all of them
   /// Tokens whose keys and values are in the cache once the plans handed out so far have run.
   std::int64_t n_computed = 0;
   std::int64_t n_in_flight = 0;  // plans handed out, not committed, that have a chunk of this

@@ -137,6 +137,7 @@ std::map<RequestId, std::vector<TokenId>> generate(std::int64_t kv_blocks, Engin
     Request request{.prompt = some_tokens(20 + 7 * (i % 12), 4096, i + 10)};
     request.sampling = {.max_tokens = i < kShort ? 2 : 150, .temperature = 0.9F, .seed = i};
     request.sampling.ignore_eos = true;
+    request.sampling.stop = {"no such text"};  // or the length would be certain, and kept free
     request.on_done = [&](const RequestResult& r) {
       texts[r.id] = r.completions.front().token_ids;
     };

@@ -239,6 +239,27 @@ TEST(Preemption, NobodyIsPreemptedMoreThanTwiceUnderFifo) {
   EXPECT_LE(engine.max_preemptions, 2);
 }
 
+TEST(Preemption, IsRareWhereLengthsAreCertain) {
+  std::int64_t n_preemptions[2] = {};
+  for (const bool fixed : {false, true}) {
+    const auto cache = make_kv_allocator(KvCacheKind::kPaged, {.n_blocks = 60, .block_tokens = 4});
+    FakeEngine engine({.max_batch_tokens = 64, .max_requests = 32}, *cache,
+                      {.mean_length = 1'000'000}, 1);
+    Dice dice(7);
+    for (int i = 0; i < 200; ++i) {
+      ASSERT_TRUE(engine.scheduler.add({.prompt = dice.text(4),
+                                        .max_new_tokens = dice.roll(40, 80),
+                                        .fixed_length = fixed,
+                                        .arrival_ns = i}));
+    }
+    ASSERT_TRUE(engine.run_until_idle(100'000));
+    n_preemptions[fixed ? 1 : 0] = engine.scheduler.stats().n_preemptions;
+  }
+
+  EXPECT_GT(n_preemptions[0], 20);
+  EXPECT_LT(n_preemptions[1], n_preemptions[0] / 4);
+}
+
 TEST(Preemption, BothKindsOfCacheGiveTheSamePlans) {
   const auto segments =
       make_kv_allocator(KvCacheKind::kSegment, {.n_blocks = 30, .block_tokens = 4});

@@ -17,8 +17,11 @@
 namespace spate::ops::cuda {
 namespace {
 
-constexpr int kCandidates = 16;
-constexpr int kRounds = 5;
+constexpr int kCandidates = 12;
+constexpr int kRounds = 3;  // the first of them warms up
+// Products of many rows are all alike to the library, and measuring them takes longer than it
+// saves.
+constexpr std::int64_t kFewRows = 512, kMeasuredRows = 2048;
 constexpr std::int64_t kFlushBytes = std::int64_t{96} << 20;  // more than the L2 cache of any chip
 
 cudaDataType_t library_type(DType t) {
@@ -57,12 +60,12 @@ struct Key {
   }
 };
 
-/// Numbers of rows that share an algorithm: steps of about an eighth, at least 16; one row, for
-/// which the library has kernels of its own.
+/// Numbers of rows that share an algorithm: steps of 16 up to 64, then two in each octave; one row,
+/// for which the library has kernels of its own. Each costs milliseconds when it is first met.
 std::int64_t bucket_of(std::int64_t m) {
   if (m == 1) return 1;
   std::int64_t step = 16;
-  while (step * 8 < m) step *= 2;
+  while (step * 4 < m) step *= 2;
   return (m + step - 1) / step * step;
 }
 
@@ -276,6 +279,7 @@ GemmLt::State::Choice GemmLt::State::fastest(const LtProblem& p, const LtScratch
         break;
       const std::optional<float> ms = watch.stop_ms();
       if (ms && round > 0 && (least < 0 || *ms < least)) least = *ms;
+      if (ms && round > 0 && best_ms > 0 && *ms > 1.1F * best_ms) break;  // no hope
     }
     if (least > 0 && (best_ms < 0 || least < best_ms)) {
       best_ms = least;
@@ -291,7 +295,7 @@ Result<GemmLt::State::Choice> GemmLt::State::choose(const LtProblem& p, const Lt
   const Key key = key_of(p);
   if (const auto known = choices.find(key); known != choices.end()) return known->second;
   bool fused_bias = p.bias != nullptr;
-  const int count = measure ? kCandidates : 1;
+  const int count = !measure ? 1 : p.m <= kFewRows ? kCandidates : kCandidates / 4;
   LtProblem asked = p;
   if (options.deterministic) asked.m = 256;  // the one shape that stands for all
   auto found = Plan(asked, fused_bias).candidates(handle, count, scratch, options.deterministic);
@@ -303,7 +307,7 @@ Result<GemmLt::State::Choice> GemmLt::State::choose(const LtProblem& p, const Lt
   if (!measure) {
     const Choice first{found.front().result.algo, fused_bias};
     // A stream under capture takes what there is; the next call outside may still measure.
-    if (!options.tune || options.deterministic) choices[key] = first;
+    if (!options.tune || options.deterministic || p.m > kMeasuredRows) choices[key] = first;
     return first;
   }
   return choices[key] = fastest(p, scratch, fused_bias, found);
@@ -326,7 +330,8 @@ Result<std::unique_ptr<GemmLt>> GemmLt::create(const LtOptions& options) {
 
 Result<void> GemmLt::tune(const LtProblem& p, const LtScratch& scratch) {
   check_problem(p);
-  const auto choice = state_->choose(p, scratch, state_->may_measure(scratch));
+  const bool measure = p.m <= kMeasuredRows && state_->may_measure(scratch);
+  const auto choice = state_->choose(p, scratch, measure);
   if (!choice) return choice.error();
   return {};
 }
@@ -334,7 +339,8 @@ Result<void> GemmLt::tune(const LtProblem& p, const LtScratch& scratch) {
 Result<void> GemmLt::run(const LtProblem& p, const LtScratch& scratch) {
   if (p.m == 0) return {};
   check_problem(p);
-  const auto choice = state_->choose(p, scratch, state_->may_measure(scratch));
+  const bool measure = p.m <= kMeasuredRows && state_->may_measure(scratch);
+  const auto choice = state_->choose(p, scratch, measure);
   if (!choice) return choice.error();
   Plan plan(p, choice->fused_bias);
   cublasStatus_t status = plan.launch(state_->handle, p, choice->algorithm, scratch);

@@ -112,6 +112,8 @@ TEST(GpuGeneration, PreemptedSequencesGoOnWhereTheyWere) {
     for (std::uint32_t i = 0; i < 10; ++i) {
       requests.push_back(story(prompt_number(i + 99, 100), 250));
     }
+    // Or the lengths would be certain, and kept free.
+    for (Request& r : requests) r.sampling.stop = {"no such text"};
     return requests;
   };
   const std::vector<Tokens> expected = together(*wide, make());
