@@ -116,20 +116,29 @@ __device__ __forceinline__ T block_scan(T x, T* shared, T* total) {
   return before + x;
 }
 
-// The largest over the cluster. `of_warps` [kRowWarps].
-__device__ __forceinline__ std::uint64_t cluster_most(std::uint64_t x, std::uint64_t* of_warps) {
+__device__ __forceinline__ std::uint64_t warp_most(std::uint64_t x) {
 #pragma unroll
   for (int step = 16; step > 0; step /= 2) {
     const std::uint64_t y = __shfl_xor_sync(~0u, x, step);
     x = x > y ? x : y;
   }
+  return x;
+}
+// The largest over the cluster. `of_warps` [kRowWarps].
+__device__ __forceinline__ std::uint64_t cluster_most(std::uint64_t x, std::uint64_t* of_warps) {
+  x = warp_most(x);
   if (sample_lane() < kSampleBlocks) {
     store_cluster(smem_address(of_warps + row_warp()), static_cast<std::uint32_t>(sample_lane()),
                   x);
   }
   cluster_sync();
-  for (int i = 0; i < kRowWarps; i++) x = x > of_warps[i] ? x : of_warps[i];
-  return x;
+  x = 0;
+#pragma unroll
+  for (int i = 0; i < kRowWarps; i += 32) {
+    const std::uint64_t y = of_warps[i + sample_lane()];
+    x = x > y ? x : y;
+  }
+  return warp_most(x);
 }
 // The sum over the cluster. `of_warps` [kRowWarps].
 __device__ __forceinline__ std::uint64_t cluster_sum(std::uint64_t x, std::uint64_t* of_warps) {
@@ -140,7 +149,9 @@ __device__ __forceinline__ std::uint64_t cluster_sum(std::uint64_t x, std::uint6
   }
   cluster_sync();
   std::uint64_t sum = 0;
-  for (int i = 0; i < kRowWarps; i++) sum += of_warps[i];
+#pragma unroll
+  for (int i = 0; i < kRowWarps; i += 32) sum += of_warps[i + sample_lane()];
+  sum = warp_sum(sum);
   cluster_sync();  // before anybody writes there again
   return sum;
 }
