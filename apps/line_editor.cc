@@ -91,7 +91,7 @@ unsigned char LineEditor::abandon(EditLine* edit, int) {
 
 unsigned char LineEditor::suspend(EditLine*, int) {
   std::raise(SIGTSTP);  // libedit's handler puts the terminal in order, before and after
-  return CC_REFRESH;
+  return CC_REDISPLAY;
 }
 
 unsigned char LineEditor::paste(EditLine* edit, int) {
