@@ -68,6 +68,7 @@ AttentionTask task_of(const Call& call, const cpu::AttentionItem& item) {
   if (call.out.packed) {
     task.packed = out.row<std::uint8_t>(sequence.first_row);
     task.packed_stride = out.stride(0);
+    task.packed_k = call.queries.dim(1) * call.queries.dim(2);
     task.packed_kind = static_cast<kernels::cpu::RowKind>(*call.out.packed);
   } else {
     task.out = out.row<float>(sequence.first_row) + first_head * call.layer.head_dim;

@@ -7,6 +7,7 @@
 
 #include "spate/kernels/cpu/panel.h"
 #include "tests/ops/attention_fixture.h"
+#include "tests/reference/panel.h"
 
 namespace spate {
 namespace {
@@ -179,8 +180,14 @@ TEST_P(AttentionBits, ArePackedForTheNextMatrix) {
 
   for (std::size_t i = 0; i < wide.size(); ++i) {
     ASSERT_EQ(reinterpret_cast<const BF16*>(narrow.data())[i].bits, BF16::from_float(wide[i]).bits);
-    const auto& g = reinterpret_cast<const kernels::cpu::RowGroup*>(groups.data())[i / 32];
-    ASSERT_NEAR(static_cast<float>(g.q[i % 32]) * g.scale, wide[i], 0.501F * g.scale);
+    const auto* row = reinterpret_cast<const std::uint8_t*>(groups.data());
+    const auto k = static_cast<std::int64_t>(i);
+    const auto n = static_cast<std::int64_t>(wide.size());
+    float peak = 0.0F;
+    for (std::size_t j = i / 32 * 32; j < i / 32 * 32 + 32; ++j) {
+      peak = std::max(peak, std::abs(wide[j]));
+    }
+    ASSERT_NEAR(reference::packed_int8(row, n, k), wide[i], 0.501F / 127.0F * peak);
   }
 }
 

@@ -382,7 +382,8 @@ SPATE_KERNEL void store_packed_row(const AttentionTask& task, std::int64_t i, co
   const std::int64_t first = (task.first_head + i % task.group) * groups;
   for (std::int64_t g = 0; g < groups; ++g) {
     const float* from = values + g * kStep;
-    pack_group(task.packed_kind, finished(from, sum), finished(from + 16, sum), row, first + g);
+    pack_group(task.packed_kind, finished(from, sum), finished(from + 16, sum), row, task.packed_k,
+               first + g);
   }
 }
 

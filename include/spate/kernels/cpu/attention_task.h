@@ -34,6 +34,7 @@ struct AttentionTask {
   std::int64_t out_stride = 0;  // floats from token to token; heads are head_dim apart
   std::uint8_t* packed = nullptr;  // the sequence's first row
   std::int64_t packed_stride = 0;  // bytes from token to token
+  std::int64_t packed_k = 0;       // values of a row
   RowKind packed_kind = RowKind::kF32;
   std::int64_t first_head = 0;  // of the group, among all query heads
 
