@@ -3,7 +3,7 @@
 
 set(SPATE_AVX512_FLAGS -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512bf16
                        -mavx512vbmi -mfma -mf16c -mtune=icelake-server)
-set(SPATE_AMX_FLAGS ${SPATE_AVX512_FLAGS} -mamx-tile -mamx-bf16)
+set(SPATE_AMX_FLAGS ${SPATE_AVX512_FLAGS} -mamx-tile -mamx-bf16 -mamx-int8)
 set(SPATE_AVX2_FLAGS -mavx2 -mfma -mf16c)
 
 # Files named *_amx.cc, *_avx512.cc and *_avx2.cc are compiled for that instruction set and no other.

@@ -33,7 +33,7 @@ bool amx_available() {
   unsigned c = 0;
   unsigned d = 0;
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
-  constexpr unsigned kNeeded = 1U << 22U | 1U << 24U;  // bf16, tile
+  constexpr unsigned kNeeded = 1U << 22U | 1U << 24U | 1U << 25U;  // bf16, tile, int8
   if ((d & kNeeded) != kNeeded) return false;
   // Refused where the system does not save the tiles (Linux before 5.16, some virtual machines).
   constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM

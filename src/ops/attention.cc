@@ -18,9 +18,12 @@ using kernels::cpu::AttentionTask;
 
 constexpr float kLog2e = 1.44269504F;
 
-const AttentionKernels& kernels_for(CpuIsa isa, DType cache) {
+AttentionKernels kernels_for(const Device& device, DType cache) {
   const auto format = static_cast<std::size_t>(cpu::kv_format(cache));
-  switch (isa) {
+  if (device.amx() && cpu::kv_format(cache) == kernels::cpu::KvFormat::kBF16) {
+    return cpu::attention_bf16_amx();
+  }
+  switch (device.isa()) {
     case CpuIsa::kAvx512:
       return cpu::attention_avx512()[format];
     case CpuIsa::kAvx2:
@@ -37,7 +40,7 @@ struct Call {
   const KvLayer& layer;
   std::span<const SequenceRows> sequences;
   const AttentionParams& params;
-  const AttentionKernels& kernels;
+  AttentionKernels kernels;
 
   std::int64_t group() const { return params.query_heads / layer.kv_heads; }
 };
@@ -68,6 +71,7 @@ AttentionTask task_of(const Call& call, const cpu::AttentionItem& item) {
   if (call.out.packed) {
     task.packed = out.row<std::uint8_t>(sequence.first_row);
     task.packed_stride = out.stride(0);
+    task.packed_k = call.queries.dim(1) * call.queries.dim(2);
     task.packed_kind = static_cast<kernels::cpu::RowKind>(*call.out.packed);
   } else {
     task.out = out.row<float>(sequence.first_row) + first_head * call.layer.head_dim;
@@ -152,8 +156,7 @@ Rows attention(Device& device, Arena& arena,  // NOLINT(readability-function-siz
   if (device.is_cuda()) return cuda::attention(device, arena, queries, layer, batch, params);
   const Rows out =
       result_rows(arena, queries.dim(0), params.query_heads * layer.head_dim, layer.head_dim, next);
-  const Call call{queries,         out,    layer,
-                  batch.sequences, params, kernels_for(device.isa(), layer.dtype)};
+  const Call call{queries, out, layer, batch.sequences, params, kernels_for(device, layer.dtype)};
   check(call);
   const OpTimer timer(device.profile(), [&] { return cost_of(call); });
 

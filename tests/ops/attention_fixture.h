@@ -198,8 +198,8 @@ class AttentionBatch {
   std::int64_t n_rows_ = 0;
 };
 
-inline std::unique_ptr<Device> device_of(CpuIsa isa, int threads) {
-  return Device::cpu({.threads = {.threads = threads, .pin = false}, .isa = isa});
+inline std::unique_ptr<Device> device_of(CpuIsa isa, int threads, bool amx = amx_available()) {
+  return Device::cpu({.threads = {.threads = threads, .pin = false}, .isa = isa, .amx = amx});
 }
 
 }  // namespace spate::test

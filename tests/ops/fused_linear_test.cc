@@ -8,17 +8,15 @@ namespace {
 
 using kernels::cpu::KvFormat;
 using kernels::cpu::KvLayout;
-using kernels::cpu::RowGroup;
 using ops::Activation;
 using ops::QkvParams;
 
-/// Value k of a packed row.
-double packed_value(const Rows& rows, std::int64_t row, std::int64_t k) {
+/// Value k of a packed row of n.
+double packed_value(const Rows& rows, std::int64_t row, std::int64_t n, std::int64_t k) {
   const std::uint8_t* p = rows.values.row<std::uint8_t>(row);
   if (*rows.packed == RowFormat::kF32) return reference::stored_at<float>(p, k);
   if (*rows.packed == RowFormat::kBF16) return reference::stored_at<BF16>(p, k).to_float();
-  const auto group = reference::stored_at<RowGroup>(p, k / 32);
-  return static_cast<double>(group.scale) * group.q[k % 32];
+  return reference::packed_int8(p, n, k);
 }
 
 /// Largest |value| of the group of 32 around k.
@@ -76,7 +74,7 @@ TEST_P(Activated, GatesPairsOfPanels) {
       expected[k] = activation_of(Activation::kSilu, g[i]) * u[i];
     }
     for (std::int64_t k = 0; k < kN; ++k) {
-      EXPECT_NEAR(packed_value(rows, r, k), expected[static_cast<std::size_t>(k)],
+      EXPECT_NEAR(packed_value(rows, r, kN, k), expected[static_cast<std::size_t>(k)],
                   rounding_of(GetParam(), expected, k));
     }
   }
@@ -101,7 +99,7 @@ TEST_P(Activated, AppliesEveryActivation) {
         expected[k] = activation_of(a, sums[static_cast<std::size_t>(r) * 64 + k]);
       }
       for (std::int64_t k = 0; k < 64; ++k) {
-        EXPECT_NEAR(packed_value(rows, r, k), expected[static_cast<std::size_t>(k)],
+        EXPECT_NEAR(packed_value(rows, r, 64, k), expected[static_cast<std::size_t>(k)],
                     rounding_of(GetParam(), expected, k))
             << static_cast<int>(a);
       }

@@ -18,6 +18,12 @@ T stored_at(const std::uint8_t* p, std::int64_t index) {
   return value;
 }
 
+/// Value i of an int8 row of n.
+inline double packed_int8(const std::uint8_t* row, std::int64_t n, std::int64_t i) {
+  const auto scale = stored_at<float>(row + (n + 31) / 32 * 32, i / 32);
+  return static_cast<double>(scale) * stored_at<std::int8_t>(row, i);
+}
+
 /// The scale of a quantized column's group.
 inline double panel_scale(kernels::cpu::PanelFormat format, const std::uint8_t* panel,
                           std::int64_t k, std::int64_t column) {

@@ -11,5 +11,7 @@ using AttentionTable = kernels::cpu::AttentionKernels[4];
 const AttentionTable& attention_generic();
 const AttentionTable& attention_avx2();
 const AttentionTable& attention_avx512();
+/// On top of AVX-512, for a bf16 cache.
+kernels::cpu::AttentionKernels attention_bf16_amx();
 
 }  // namespace spate::ops::cpu

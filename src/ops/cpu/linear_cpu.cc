@@ -105,6 +105,7 @@ void activated_matmul(Device& device, Arena& arena, Tensor out, const Rows& x, c
                              .next = static_cast<RowKind>(step.next),
                              .rows = out.row<std::uint8_t>(t.first_row),
                              .row_stride = out.stride(0),
+                             .next_k = w.n_columns() / panels_per_group,
                              .group = t.first_panel / panels_per_group});
   });
 }

@@ -23,7 +23,7 @@ LinearKernels linear_kernels_generic();
 LinearKernels linear_kernels_avx2();
 LinearKernels linear_kernels_avx512();
 
-/// Replaces the multiplication that AMX does better, bf16. On top of AVX-512.
+/// Replaces the multiplications that AMX does better. On top of AVX-512.
 void use_amx(LinearKernels& kernels);
 
 /// What a device runs.

@@ -1,5 +1,5 @@
 #include "ops/cpu/linear_kernels.h"
-#include "spate/kernels/cpu/gemm_amx.h"
+#include "spate/kernels/cpu/gemm_amx_int8.h"
 
 namespace spate::ops::cpu {
 
@@ -8,6 +8,10 @@ using kernels::cpu::PanelFormat;
 
 void use_amx(LinearKernels& kernels) {
   kernels.multiply[static_cast<int>(PanelFormat::kBF16)] = isa::multiply_panel_bf16_amx;
+  kernels.multiply[static_cast<int>(PanelFormat::kQ8)] =
+      isa::multiply_panel_int8_amx<PanelFormat::kQ8>;
+  kernels.multiply[static_cast<int>(PanelFormat::kQ4)] =
+      isa::multiply_panel_int8_amx<PanelFormat::kQ4>;
 }
 
 }  // namespace spate::ops::cpu

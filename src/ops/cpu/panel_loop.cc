@@ -77,7 +77,7 @@ void PanelLoop::plan_workers() {
   const double wanted = std::max(1.0, ns / kWorthAWorkerNs);
   active_ = static_cast<int>(std::min(static_cast<double>(device_.pool().size()), wanted));
   // Few and large pieces cost little to hand out, many and small ones end together.
-  constexpr std::int64_t kPiecesPerWorker = 12;
+  constexpr std::int64_t kPiecesPerWorker = 32;
   chunk_ = std::max<std::int64_t>(1, n_blocks_ * n_groups_ / (kPiecesPerWorker * active_));
 }
 

@@ -73,6 +73,7 @@ struct ActivateArgs {
   RowKind next{};
   std::uint8_t* rows = nullptr;
   std::int64_t row_stride = 0;
+  std::int64_t next_k = 0;  // values of a row
   std::int64_t group = 0;
 };
 

@@ -2,12 +2,13 @@
 // tiles of 64 keys at absolute positions. A row's bits depend on its position and its keys alone:
 // not on the other rows, nor on how its sequence was cut into steps.
 //
-// A NaN beyond the sequence's length cannot reach a result; one that the model itself wrote reaches
-// its own sequence only.
+// A NaN or an infinity in the cache reaches the rows that see it and no others: not from beyond the
+// sequence's length, not from a later token to an earlier one, not from outside a window.
 #pragma once
 
 #include "spate/kernels/cpu/attention_task.h"
 #include "spate/kernels/cpu/attention_tile.h"
+#include "spate/kernels/cpu/attention_values.h"
 #include "spate/kernels/cpu/rows.h"
 #include "spate/kernels/cpu/softmax.h"
 
@@ -16,18 +17,24 @@ namespace spate::kernels::cpu::SPATE_CPU_ISA {
 inline constexpr float kLog2e = 1.44269504F;
 
 /// Bytes of a probability.
-template <KvFormat kFormat>
-SPATE_KERNEL constexpr std::int64_t weight_bytes() {
-  return kFormat == KvFormat::kInt8 ? 1 : kFormat == KvFormat::kBF16 ? 2 : 4;
+SPATE_KERNEL constexpr std::int64_t weight_bytes(KvFormat format) {
+  return format == KvFormat::kInt8 ? 1 : format == KvFormat::kBF16 ? 2 : 4;
 }
 
+/// Products with the cache by vectors; another way to compute them is in attention_amx.h.
+template <KvFormat kCache>
+struct Vectors {
+  static constexpr KvFormat kFormat = kCache;
+};
+
 /// One task at work.
-template <KvFormat kFormat>
+template <class Kernel>
 struct Attention {
   const AttentionTask& task;
   AttentionScratch s;
   std::int64_t padded = 0;
-  std::int64_t query_bytes = 0;  // of a row in s.queries
+  std::int64_t query_bytes = 0;        // of a row in s.queries
+  mutable std::int64_t tile_rows = 0;  // that matrix registers are configured for
 
   /// The rows that see keys of [begin, end): rows ascend in position, so they are neighbours.
   struct RowRange {
@@ -54,12 +61,12 @@ SPATE_KERNEL void quantize_query(const std::byte* q, std::int64_t dim, std::int8
   *start = -128 * sum;
 }
 
-template <KvFormat kFormat>
-static void load_queries(Attention<kFormat>& a) {
+template <class Kernel>
+static void load_queries(Attention<Kernel>& a) {
   const AttentionTask& task = a.task;
   const std::int64_t dim = task.layout.head_dim;
   const std::int64_t source_bytes =
-      dim * (kFormat == KvFormat::kBF16 || kFormat == KvFormat::kInt8 ? 2 : 4);
+      dim * (Kernel::kFormat == KvFormat::kBF16 || Kernel::kFormat == KvFormat::kInt8 ? 2 : 4);
   for (std::int64_t r = 0; r < task.rows; ++r) {
     a.s.last[r] = static_cast<std::int32_t>(task.position(r));
     a.s.first[r] = static_cast<std::int32_t>(task.first_key(r));
@@ -67,7 +74,7 @@ static void load_queries(Attention<kFormat>& a) {
     const std::byte* q =
         task.queries + i / task.group * task.query_row_bytes + i % task.group * source_bytes;
     std::byte* to = a.s.queries + r * a.query_bytes;
-    if constexpr (kFormat == KvFormat::kInt8) {
+    if constexpr (Kernel::kFormat == KvFormat::kInt8) {
       quantize_query(q, dim, reinterpret_cast<std::int8_t*>(to), a.s.query_scales + r,
                      a.s.query_starts + r);
     } else {
@@ -76,9 +83,9 @@ static void load_queries(Attention<kFormat>& a) {
   }
 }
 
-template <KvFormat kFormat>
-static typename Attention<kFormat>::RowRange rows_seeing(const Attention<kFormat>& a,
-                                                         std::int64_t begin, std::int64_t end) {
+template <class Kernel>
+static typename Attention<Kernel>::RowRange rows_seeing(const Attention<Kernel>& a,
+                                                        std::int64_t begin, std::int64_t end) {
   std::int64_t first = 0;
   while (first < a.task.rows && a.s.last[first] < begin) ++first;
   std::int64_t stop = a.task.rows;
@@ -89,20 +96,16 @@ static typename Attention<kFormat>::RowRange rows_seeing(const Attention<kFormat
 /// The rows of one tile of keys and where the tile lies.
 struct KeyTile {
   const std::byte* block = nullptr;
-  const std::byte* next = nullptr;  // the block that comes after, or null
+  const std::byte* next = nullptr;    // the block that comes after, or null
+  const std::byte* values = nullptr;  // the block's value panels, or a copy of them
   std::int64_t first_key = 0;
   std::int64_t begin = 0;  // rows
   std::int64_t end = 0;
 };
 
-template <KvFormat kFormat, bool kAdd>
-static void run_rows(std::int64_t rows, const KvTile& tile, const Int8Scales& scales) {
-  run_tile<kFormat, kAdd>(rows, tile, scales);
-}
-
 /// s.scores[r][key] for the rows and valid keys of the tile.
 template <KvFormat kFormat>
-static void score_tile(const Attention<kFormat>& a, const KeyTile& k) {
+static void score_tile(const Attention<Vectors<kFormat>>& a, const KeyTile& k) {
   const KvLayout& kv = a.task.layout;
   const std::int64_t keys = a.s.last[k.end - 1] + 1 - k.first_key;
   const std::int64_t halves = keys > kKvHalf ? 2 : 1;
@@ -117,7 +120,7 @@ static void score_tile(const Attention<kFormat>& a, const KeyTile& k) {
                         .out_stride = kKvTokens,
                         .prefetch = r == k.begin && k.next != nullptr ? k.next + at : nullptr};
       const auto* key_scales = reinterpret_cast<const float*>(k.block + kv.key_scale_offset());
-      run_rows<kFormat, false>(n, tile,
+      run_tile<kFormat, false>(n, tile,
                                {.rows = a.s.query_scales + r,
                                 .row_start = a.s.query_starts + r,
                                 .columns = key_scales + h * kKvHalf});
@@ -140,9 +143,19 @@ SPATE_KERNEL void add_slope(float* row, float slope, std::int64_t distance) {
   for (int i = 0; i < kKvTokens; ++i) row[i] = row[i] + slope * (first + static_cast<float>(i));
 }
 
+/// Scores from key `end` on count no more.
+SPATE_KERNEL void hide_after(float* row, std::int64_t end) {
+  for (std::int64_t i = 0; i < kKvTokens; i += 16) {
+    if (end - i >= 16) continue;
+    const F32x16 seen = load_f32(row + i);
+    store_f32(row + i, set1_f32(kNoScore));
+    if (end > i) store_f32_first(row + i, seen, static_cast<int>(end - i));
+  }
+}
+
 /// Soft cap, ALiBi, then the causal edge and the window.
-template <KvFormat kFormat>
-static void adjust_scores(const Attention<kFormat>& a, const KeyTile& k) {
+template <class Kernel>
+static void adjust_scores(const Attention<Kernel>& a, const KeyTile& k) {
   const AttentionTask& task = a.task;
   for (std::int64_t r = k.begin; r < k.end; ++r) {
     float* row = a.s.scores + r * kKvTokens;
@@ -153,30 +166,47 @@ static void adjust_scores(const Attention<kFormat>& a, const KeyTile& k) {
       const float slope = task.slopes[(task.first_row + r) % task.group] * kLog2e;
       add_slope(row, slope, k.first_key - a.s.last[r]);
     }
-    for (std::int64_t i = a.s.last[r] + 1 - k.first_key; i < kKvTokens; ++i) row[i] = kNoScore;
+    hide_after(row, a.s.last[r] + 1 - k.first_key);
     for (std::int64_t i = 0; i < a.s.first[r] - k.first_key; ++i) row[i] = kNoScore;
   }
 }
 
+/// The larger one; NaN stays.
+SPATE_KERNEL float larger_scale(float peak, float scale) {
+  return scale <= peak || peak != peak ? peak : scale;
+}
+
 /// Copies the tile's value scales and their running maxima; zeros where a stale NaN may be.
-template <KvFormat kFormat>
-static void load_value_scales(const Attention<kFormat>& a, const KeyTile& k) {
+template <class Kernel>
+static void load_value_scales(const Attention<Kernel>& a, const KeyTile& k) {
   const KvLayout& kv = a.task.layout;
   const auto* scales = reinterpret_cast<const float*>(k.block + kv.value_scale_offset());
   const std::int64_t keys = a.s.last[k.end - 1] + 1 - k.first_key;
   float peak = 0.0F;
   for (std::int64_t i = 0; i < kKvTokens; ++i) {
     const float scale = i < keys ? scales[i] : 0.0F;
-    peak = scale <= peak ? peak : scale;
+    peak = larger_scale(peak, scale);
     a.s.value_scales[i] = scale;
     a.s.value_peaks[i] = peak;
   }
 }
 
+/// The largest scale of the values that a row sees.
+template <class Kernel>
+SPATE_KERNEL float value_peak(const Attention<Kernel>& a, const KeyTile& k, std::int64_t row) {
+  const std::int64_t first = a.s.first[row] - k.first_key;
+  const std::int64_t last = a.s.last[row] - k.first_key;
+  const std::int64_t end = last < kKvTokens ? last : kKvTokens - 1;
+  if (first <= 0) return a.s.value_peaks[end];
+  float peak = 0.0F;
+  for (std::int64_t i = first; i <= end; ++i) peak = larger_scale(peak, a.s.value_scales[i]);
+  return peak;
+}
+
 /// Raises the maxima of rows r .. r + n - 1 (n <= 16) to those of their new scores and scales what
 /// they have summed so far accordingly. Returns the scores' maxima.
-template <KvFormat kFormat>
-static F32x16 raise_maxima(const Attention<kFormat>& a, const AttentionState& state, std::int64_t r,
+template <class Kernel>
+static F32x16 raise_maxima(const Attention<Kernel>& a, const AttentionState& state, std::int64_t r,
                            int n) {
   F32x16 rows[16];
   for (int i = 0; i < n; ++i) {
@@ -217,15 +247,15 @@ SPATE_KERNEL F32x16 exponentials(const float* scores, float base, const float (&
 }
 
 /// Scores to probabilities, relative to the running maximum; f32 in place, or bf16.
-template <KvFormat kFormat>
-static void float_weights(const Attention<kFormat>& a, const AttentionState& state, std::int64_t r,
+template <class Kernel>
+static void float_weights(const Attention<Kernel>& a, const AttentionState& state, std::int64_t r,
                           int n) {
   raise_maxima(a, state, r, n);
   for (std::int64_t i = r; i < r + n; ++i) {
     F32x16 p[4];
     float* scores = a.s.scores + i * kKvTokens;
     float* sums = state.sums + i * 16;
-    if constexpr (kFormat == KvFormat::kBF16) {
+    if constexpr (Kernel::kFormat == KvFormat::kBF16) {
       const F32x16 sum = exponentials(scores, state.maxima[i], kExp2Coarse, p);
       store_f32(sums, add(load_f32(sums), sum));
       std::byte* weights = a.s.weights + i * kKvTokens * 2;
@@ -243,8 +273,8 @@ static void float_weights(const Attention<kFormat>& a, const AttentionState& sta
 /// Scores to u8: probabilities relative to the tile's own maximum (a tile far below the running
 /// maximum keeps its precision), times the values' scales, relative to the largest of these that
 /// the row may see.
-template <KvFormat kFormat>
-static void int8_weights(const Attention<kFormat>& a, const AttentionState& state, const KeyTile& k,
+template <class Kernel>
+static void int8_weights(const Attention<Kernel>& a, const AttentionState& state, const KeyTile& k,
                          std::int64_t r, int n) {
   alignas(64) float tops[16];
   alignas(64) float factors[16];
@@ -253,8 +283,7 @@ static void int8_weights(const Attention<kFormat>& a, const AttentionState& stat
   store_f32(factors, exp2_below(sub(top, load_f32(state.maxima + r)), kExp2Fine));
   for (int i = 0; i < n; ++i) {
     const std::int64_t row = r + i;
-    const std::int64_t keys = a.s.last[row] - k.first_key;
-    const float peak = a.s.value_peaks[keys < kKvTokens ? keys : kKvTokens - 1];
+    const float peak = value_peak(a, k, row);
     const F32x16 inverse = set1_f32(peak > 1e-30F ? 255.0F / peak : 0.0F);
     F32x16 p[4];
     const F32x16 sum = exponentials(a.s.scores + row * kKvTokens, tops[i], kExp2Coarse, p);
@@ -271,46 +300,98 @@ static void int8_weights(const Attention<kFormat>& a, const AttentionState& stat
 
 /// state.values += probabilities times values, up to each row tile's last key.
 template <KvFormat kFormat>
-static void add_values(const Attention<kFormat>& a, const AttentionState& state, const KeyTile& k) {
+static void add_values(const Attention<Vectors<kFormat>>& a, const AttentionState& state,
+                       const KeyTile& k) {
   const KvLayout& kv = a.task.layout;
-  constexpr std::int64_t kRowBytes = kKvTokens * weight_bytes<kFormat>();
+  constexpr std::int64_t kRowBytes = kKvTokens * weight_bytes(kFormat);
   const std::byte* weights =
-      weight_bytes<kFormat>() == 4 ? reinterpret_cast<const std::byte*>(a.s.scores) : a.s.weights;
+      weight_bytes(kFormat) == 4 ? reinterpret_cast<const std::byte*>(a.s.scores) : a.s.weights;
   each_tile(k.begin, k.end, [&](std::int64_t r, std::int64_t n) {
     std::int64_t keys = a.s.last[r + n - 1] + 1 - k.first_key;
     keys = keys < kKvTokens ? keys : kKvTokens;
     for (std::int64_t d = 0; d < a.padded; d += kKvHalf) {
-      const std::int64_t at = kv.value_offset() + d / kKvHalf * kv.value_panel_bytes();
-      const KvTile tile{.panel = k.block + at,
+      const std::int64_t at = d / kKvHalf * kv.value_panel_bytes();
+      const KvTile tile{.panel = k.values + at,
                         .rows = weights + r * kRowBytes,
                         .row_bytes = kRowBytes,
                         .words = (keys + kv.interleave() - 1) / kv.interleave(),
                         .odd = kFormat == KvFormat::kBF16 && keys % 2 != 0,
                         .out = state.values + r * a.padded + d,
                         .out_stride = a.padded,
-                        .prefetch = r == k.begin && k.next != nullptr ? k.next + at : nullptr};
-      run_rows<kFormat, true>(n, tile, {.rows = a.s.row_scales + r});
+                        .prefetch = r == k.begin && k.next != nullptr
+                                        ? k.next + kv.value_offset() + at
+                                        : nullptr};
+      run_tile<kFormat, true>(n, tile, {.rows = a.s.row_scales + r});
     }
   });
 }
 
-template <KvFormat kFormat>
-static void attend_tile(const Attention<kFormat>& a, const AttentionState& state,
-                        const KeyTile& k) {
-  score_tile(a, k);
-  const bool edge =
-      k.first_key + kKvTokens - 1 > a.s.last[k.begin] || k.first_key < a.s.first[k.end - 1];
-  if (edge || a.task.soft_cap > 0.0F || a.task.slopes != nullptr) adjust_scores(a, k);
-  if constexpr (kFormat == KvFormat::kInt8) load_value_scales(a, k);
+/// Keys first .. last, counted from the tile's begin.
+struct KeyRange {
+  std::int64_t begin, end;
+};
+SPATE_KERNEL KeyRange tile_keys(const KeyTile& k, std::int64_t first, std::int64_t last) {
+  const auto inside = [](std::int64_t i) { return i < 0 ? 0 : i > kKvTokens ? kKvTokens : i; };
+  return {inside(first - k.first_key), inside(last + 1 - k.first_key)};
+}
+
+/// Whether some row does not see some key of the tile.
+template <class Kernel>
+SPATE_KERNEL bool is_edge(const Attention<Kernel>& a, const KeyTile& k) {
+  return k.first_key + kKvTokens - 1 > a.s.last[k.begin] || k.first_key < a.s.first[k.end - 1];
+}
+
+/// The weights of the tile's rows, and the values added with them.
+template <class Kernel>
+static void weigh_tile(const Attention<Kernel>& a, const AttentionState& state, const KeyTile& k) {
+  if constexpr (Kernel::kFormat == KvFormat::kInt8) load_value_scales(a, k);
   for (std::int64_t r = k.begin; r < k.end; r += 16) {
     const int n = static_cast<int>(k.end - r < 16 ? k.end - r : 16);
-    if constexpr (kFormat == KvFormat::kInt8) {
+    if constexpr (Kernel::kFormat == KvFormat::kInt8) {
       int8_weights(a, state, k, r, n);
     } else {
       float_weights(a, state, r, n);
     }
   }
   add_values(a, state, k);
+}
+
+/// Whether a key that not all of the rows see has a value that is not finite. (Keys beyond the last
+/// row's are nobody's: add_values leaves them out.) Not in int8, whose products are integers: only
+/// scales can be infinite, and a row's uses none but those of its keys.
+template <class Kernel>
+static bool spoils_others(const Attention<Kernel>& a, const KeyTile& k) {
+  if constexpr (Kernel::kFormat == KvFormat::kInt8) return false;
+  const KvLayout& kv = a.task.layout;
+  const auto begin = tile_keys(k, a.s.first[k.begin], a.s.last[k.begin]);
+  const auto end = tile_keys(k, a.s.first[k.end - 1], a.s.last[k.end - 1]);
+  return !finite_values<Kernel::kFormat>(kv, k.block, 0, end.begin) ||
+         !finite_values<Kernel::kFormat>(kv, k.block, begin.end, end.end);
+}
+
+/// Row by row, each with a copy of the values that it sees and zeros elsewhere.
+template <class Kernel>
+static void weigh_rows_apart(const Attention<Kernel>& a, const AttentionState& state,
+                             const KeyTile& k) {
+  KeyTile one = k;
+  one.next = nullptr;
+  one.values = a.s.values;
+  for (std::int64_t r = k.begin; r < k.end; ++r) {
+    const auto keys = tile_keys(k, a.s.first[r], a.s.last[r]);
+    copy_values(a.task.layout, k.block, keys.begin, keys.end, a.s.values);
+    one.begin = r;
+    one.end = r + 1;
+    weigh_tile(a, state, one);
+  }
+}
+
+template <class Kernel>
+static void attend_tile(const Attention<Kernel>& a, const AttentionState& state, const KeyTile& k) {
+  score_tile(a, k);
+  const bool edge = is_edge(a, k);
+  if (edge || a.task.soft_cap > 0.0F || a.task.slopes != nullptr) adjust_scores(a, k);
+  if (edge && spoils_others(a, k)) return weigh_rows_apart(a, state, k);
+  weigh_tile(a, state, k);
 }
 
 /// Forgets rows [begin, end).
@@ -323,14 +404,15 @@ SPATE_KERNEL void clear_state(const AttentionState& state, std::int64_t padded, 
 }
 
 /// The rows that see the chunk, over the chunk's keys.
-template <KvFormat kFormat>
-static void attend_chunk(const Attention<kFormat>& a, std::int64_t chunk,
+template <class Kernel>
+static void attend_chunk(const Attention<Kernel>& a, std::int64_t chunk,
                          const AttentionState& state) {
   const AttentionTask& task = a.task;
   const std::int64_t longest = a.s.last[task.rows - 1];
   const std::int64_t begin = chunk * kKvChunk;
   const std::int64_t end = longest + 1 < begin + kKvChunk ? longest + 1 : begin + kKvChunk;
   const auto rows = rows_seeing(a, begin, begin + kKvChunk);
+  begin_products(a);
   clear_state(state, a.padded, rows.begin, rows.end);
   const std::int64_t first_tile = a.s.first[0] / kKvTokens * kKvTokens;
   for (std::int64_t t = first_tile > begin ? first_tile : begin; t < end; t += kKvTokens) {
@@ -339,16 +421,18 @@ static void attend_chunk(const Attention<kFormat>& a, std::int64_t chunk,
     const KeyTile tile{
         .block = task.cache + block[0] * task.block_stride,
         .next = t + kKvTokens <= longest ? task.cache + block[1] * task.block_stride : nullptr,
+        .values = task.cache + block[0] * task.block_stride + task.layout.value_offset(),
         .first_key = t,
         .begin = seeing.begin,
         .end = seeing.end};
     attend_tile(a, state, tile);
   }
+  end_products(a);
 }
 
 /// total = total and part together; the same formula for every chunk, first to last.
-template <KvFormat kFormat>
-static void merge_chunk(const Attention<kFormat>& a, std::int64_t chunk,
+template <class Kernel>
+static void merge_chunk(const Attention<Kernel>& a, std::int64_t chunk,
                         const AttentionState& part) {
   const AttentionState& total = a.s.total;
   const auto rows = rows_seeing(a, chunk * kKvChunk, (chunk + 1) * kKvChunk);
@@ -382,7 +466,8 @@ SPATE_KERNEL void store_packed_row(const AttentionTask& task, std::int64_t i, co
   const std::int64_t first = (task.first_head + i % task.group) * groups;
   for (std::int64_t g = 0; g < groups; ++g) {
     const float* from = values + g * kStep;
-    pack_group(task.packed_kind, finished(from, sum), finished(from + 16, sum), row, first + g);
+    pack_group(task.packed_kind, finished(from, sum), finished(from + 16, sum), row, task.packed_k,
+               first + g);
   }
 }
 
@@ -396,8 +481,8 @@ SPATE_KERNEL void store_row(const AttentionTask& task, std::int64_t i, const flo
   }
 }
 
-template <KvFormat kFormat>
-static void store_rows(const Attention<kFormat>& a, const AttentionState& state) {
+template <class Kernel>
+static void store_rows(const Attention<Kernel>& a, const AttentionState& state) {
   const AttentionTask& task = a.task;
   for (std::int64_t r = 0; r < task.rows; ++r) {
     const F32x16 sum = set1_f32(reduce_add(load_f32(state.sums + r * 16)));
@@ -410,18 +495,24 @@ static void store_rows(const Attention<kFormat>& a, const AttentionState& state)
   }
 }
 
-template <KvFormat kFormat>
-static Attention<kFormat> begin_task(const AttentionTask& task, float* scratch) {
-  Attention<kFormat> a{.task = task, .s = attention_scratch(task.layout, scratch)};
+template <class Kernel>
+static Attention<Kernel> begin_task(const AttentionTask& task, float* scratch) {
+  Attention<Kernel> a{.task = task, .s = attention_scratch(task.layout, scratch)};
   a.padded = task.layout.padded_dim();
   a.query_bytes = task.layout.head_dim / task.layout.interleave() * 4;
   load_queries(a);
   return a;
 }
 
+/// For ways to compute that have a state.
 template <KvFormat kFormat>
+SPATE_KERNEL void begin_products(const Attention<Vectors<kFormat>>& /*a*/) {}
+template <KvFormat kFormat>
+SPATE_KERNEL void end_products(const Attention<Vectors<kFormat>>& /*a*/) {}
+
+template <class Kernel>
 static void run_task(const AttentionTask& task, float* scratch) {
-  const Attention<kFormat> a = begin_task<kFormat>(task, scratch);
+  const Attention<Kernel> a = begin_task<Kernel>(task, scratch);
   if (task.first_chunk() == task.last_chunk()) {  // merging one chunk changes no bit
     attend_chunk(a, task.first_chunk(), a.s.chunk);
     store_rows(a, a.s.chunk);
@@ -435,15 +526,15 @@ static void run_task(const AttentionTask& task, float* scratch) {
   store_rows(a, a.s.total);
 }
 
-template <KvFormat kFormat>
+template <class Kernel>
 static void run_chunk(const AttentionTask& task, std::int64_t chunk, float* scratch, float* state) {
-  const Attention<kFormat> a = begin_task<kFormat>(task, scratch);
+  const Attention<Kernel> a = begin_task<Kernel>(task, scratch);
   attend_chunk(a, chunk, AttentionState::at(state));
 }
 
-template <KvFormat kFormat>
+template <class Kernel>
 static void run_merge(const AttentionTask& task, float* scratch, float* states) {
-  const Attention<kFormat> a = begin_task<kFormat>(task, scratch);
+  const Attention<Kernel> a = begin_task<Kernel>(task, scratch);
   clear_state(a.s.total, a.padded, 0, task.rows);
   for (std::int64_t c = task.first_chunk(); c <= task.last_chunk(); ++c) {
     merge_chunk(a, c, AttentionState::at(states));
@@ -452,11 +543,16 @@ static void run_merge(const AttentionTask& task, float* scratch, float* states) 
   store_rows(a, a.s.total);
 }
 
+template <class Kernel>
+SPATE_KERNEL constexpr AttentionKernels attention_kernels_with() {
+  return {.attend = run_task<Kernel>,
+          .attend_chunk = run_chunk<Kernel>,
+          .merge_chunks = run_merge<Kernel>};
+}
+
 template <KvFormat kFormat>
 SPATE_KERNEL constexpr AttentionKernels attention_kernels_for() {
-  return {.attend = run_task<kFormat>,
-          .attend_chunk = run_chunk<kFormat>,
-          .merge_chunks = run_merge<kFormat>};
+  return attention_kernels_with<Vectors<kFormat>>();
 }
 
 }  // namespace spate::kernels::cpu::SPATE_CPU_ISA

@@ -34,6 +34,7 @@ struct AttentionTask {
   std::int64_t out_stride = 0;  // floats from token to token; heads are head_dim apart
   std::uint8_t* packed = nullptr;  // the sequence's first row
   std::int64_t packed_stride = 0;  // bytes from token to token
+  std::int64_t packed_k = 0;       // values of a row
   RowKind packed_kind = RowKind::kF32;
   std::int64_t first_head = 0;  // of the group, among all query heads
 
@@ -68,6 +69,7 @@ struct AttentionScratch {
   float* scores = nullptr;       // [48][64]; probabilities of f32 and f16 caches replace them
   std::byte* weights = nullptr;  // [48][64] probabilities as bf16 or u8
   std::byte* queries = nullptr;  // [48][head_dim] in the arithmetic's type
+  std::byte* values = nullptr;   // a copy of a tile's value panels
   AttentionState chunk{};
   AttentionState total{};
   float* row_scales = nullptr;           // [64] of the u8 probabilities, int8 only, as what follows
@@ -81,7 +83,7 @@ struct AttentionScratch {
 
 [[gnu::always_inline]] constexpr std::int64_t attention_scratch_floats(const KvLayout& kv) {
   return kTaskRows * (kKvTokens + kKvTokens / 2 + kv.head_dim) + 2 * AttentionState::n_floats(kv) +
-         std::int64_t{7} * 64;
+         std::int64_t{7} * 64 + kKvTokens * kv.padded_dim();
 }
 [[gnu::always_inline]] inline AttentionScratch attention_scratch(const KvLayout& kv, float* p) {
   AttentionScratch s;
@@ -101,6 +103,7 @@ struct AttentionScratch {
   s.value_peaks = take(64);
   s.last = reinterpret_cast<std::int32_t*>(take(64));
   s.first = reinterpret_cast<std::int32_t*>(take(64));
+  s.values = reinterpret_cast<std::byte*>(take(kKvTokens * kv.padded_dim()));
   s.queries = reinterpret_cast<std::byte*>(take(kTaskRows * kv.head_dim));
   return s;
 }

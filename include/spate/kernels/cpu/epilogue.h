@@ -42,7 +42,7 @@ static inline void activate_tile(const ActivateArgs& a) {
       lo = mul(lo, biased(a, r, 32));
       hi = mul(hi, biased(a, r, 48));
     }
-    pack_group(a.next, lo, hi, a.rows + r * a.row_stride, a.group);
+    pack_group(a.next, lo, hi, a.rows + r * a.row_stride, a.next_k, a.group);
   }
 }
 

@@ -17,6 +17,10 @@ namespace spate::kernels::cpu::SPATE_CPU_ISA {
 struct TileArgs {
   const std::uint8_t* weights;
   const std::uint8_t* rows;
+  // int8 only: of the first row's first group
+  const std::uint8_t* scales;
+  const std::uint8_t* starts_8;
+  const std::uint8_t* starts_128;
   std::int64_t row_stride;
   std::int64_t n_steps;
   float* sums;
@@ -26,12 +30,6 @@ struct TileArgs {
   const std::uint8_t* ahead;  // weights that will be wanted soon
   std::int64_t ahead_lines;   // to prefetch per step
 };
-
-/// Step s of row r.
-template <PanelFormat F>
-SPATE_KERNEL const std::uint8_t* row_step(const TileArgs& a, std::int64_t step, int row) {
-  return a.rows + row * a.row_stride + step * row_step_bytes(row_kind(F));
-}
 
 /// One step of 32 k in bf16 pairs.
 template <int R, int V>
@@ -87,27 +85,26 @@ SPATE_KERNEL I32x16 quad_weights(const std::uint8_t* w, int quad, int v) {
 
 /// Where the integer accumulator of a row's group starts, for vector v of a panel.
 template <PanelFormat F>
-SPATE_KERNEL I32x16 integer_start(const std::uint8_t* group, int v) {
-  if constexpr (F == PanelFormat::kQ8) {
-    return kQ8OffsetInStart ? broadcast4(group + offsetof(RowGroup, start_128)) : set1_i32(kMagic);
-  }
-  const bool shifted = v == 1 && kHighNibbleShift != 0;
-  return broadcast4(group +
-                    (shifted ? offsetof(RowGroup, start_128) : offsetof(RowGroup, start_8)));
+SPATE_KERNEL I32x16 integer_start(const TileArgs& a, std::int64_t at, int v) {
+  if (F == PanelFormat::kQ8 && !kQ8OffsetInStart) return set1_i32(kMagic);
+  const bool wide = F == PanelFormat::kQ8 || (v == 1 && kHighNibbleShift != 0);
+  return broadcast4((wide ? a.starts_128 : a.starts_8) + at);
 }
 
 /// Per group: the integer products, then sum * scale as one fused operation (exact but for its one
 /// rounding, since kMagicValue * scale is a float), then one fused addition with the row's scale,
 /// in this order everywhere.
 template <PanelFormat F, int R, int V>
-SPATE_KERNEL void step_int8(const std::uint8_t* w, const std::uint8_t* x, std::int64_t stride,
+SPATE_KERNEL void step_int8(const TileArgs& a, const std::uint8_t* w, std::int64_t step,
                             int first_vector, F32x16 (&f)[R][V]) {
+  const std::uint8_t* x = a.rows + step * kStep;
+  const std::int64_t stride = a.row_stride;
   I32x16 sums[R][V];
   SPATE_UNROLL
   for (int r = 0; r < R; ++r) {
     SPATE_UNROLL
     for (int v = 0; v < V; ++v) {
-      sums[r][v] = integer_start<F>(x + r * stride, v + first_vector);
+      sums[r][v] = integer_start<F>(a, r * stride + step * 4, v + first_vector);
     }
   }
   SPATE_UNROLL
@@ -117,7 +114,7 @@ SPATE_KERNEL void step_int8(const std::uint8_t* w, const std::uint8_t* x, std::i
     for (int v = 0; v < V; ++v) weights[v] = quad_weights<F>(w, quad, v + first_vector);
     SPATE_UNROLL
     for (int r = 0; r < R; ++r) {
-      const I32x16 value = broadcast4(x + r * stride + offsetof(RowGroup, q) + quad * 4);
+      const I32x16 value = broadcast4(x + r * stride + quad * 4);
       SPATE_UNROLL
       for (int v = 0; v < V; ++v) {
         sums[r][v] = F == PanelFormat::kQ8 ? dot4_q8(sums[r][v], weights[v], value)
@@ -134,7 +131,7 @@ SPATE_KERNEL void step_int8(const std::uint8_t* w, const std::uint8_t* x, std::i
   }
   SPATE_UNROLL
   for (int r = 0; r < R; ++r) {
-    const F32x16 scale = as_f32(broadcast4(x + r * stride));
+    const F32x16 scale = as_f32(broadcast4(a.scales + r * stride + step * 4));
     SPATE_UNROLL
     for (int v = 0; v < V; ++v) {
       f[r][v] = fma(fma(as_f32(sums[r][v]), scales[v], offsets[v]), scale, f[r][v]);
@@ -158,9 +155,9 @@ static inline void tile(const TileArgs& a, int first_vector) {
   const std::uint8_t* ahead = a.ahead;
   for (std::int64_t s = 0; s < a.n_steps; ++s, w += step_bytes(F)) {
     for (std::int64_t i = 0; i < a.ahead_lines; ++i, ahead += kLine) prefetch(ahead);
-    const std::uint8_t* x = row_step<F>(a, s, 0);
+    const std::uint8_t* x = a.rows + s * row_step_bytes(row_kind(F));
     if constexpr (row_kind(F) == RowKind::kInt8) {
-      step_int8<F>(w, x, a.row_stride, first_vector, f);
+      step_int8<F>(a, w, s, first_vector, f);
     } else if constexpr (F == PanelFormat::kBF16) {
       step_bf16(w + first_vector * 64, x, a.row_stride, f);
     } else {
@@ -214,8 +211,12 @@ static inline void multiply_panel(const MultiplyArgs& a) {
     std::int64_t row = 0;
     for (std::int64_t t = 0; t < n_tiles; ++t) {
       const std::int64_t rows = (a.n_rows - row) / (n_tiles - t);
+      const std::uint8_t* first = a.rows + row * a.row_stride;
       tile_of_rows<F>(rows, {.weights = slice,
-                             .rows = a.rows + row * a.row_stride + s * row_step_bytes(row_kind(F)),
+                             .rows = first + s * row_step_bytes(row_kind(F)),
+                             .scales = first + row_scales_offset(a.k) + s * 4,
+                             .starts_8 = first + row_starts_8_offset(a.k) + s * 4,
+                             .starts_128 = first + row_starts_128_offset(a.k) + s * 4,
                              .row_stride = a.row_stride,
                              .n_steps = n,
                              .sums = a.sums + row * a.sum_stride,

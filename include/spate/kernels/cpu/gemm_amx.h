@@ -1,10 +1,7 @@
 // bf16 rows times one panel with Intel's matrix registers (AMX): a panel's step is already what a
-// tile load wants, pairs of k as rows and columns side by side. Four to five times as fast as
-// vdpbf16ps, which those processors issue every other cycle. The instruction adds pairs in an
-// order of its own, so where it is used it is used for every number of rows.
-//
-// Not for q8 and q4: with a scale per 32 the tiles are half full and every product leaves them
-// through memory, which measured 5 to 15 % slower than the vectors of gemm.h.
+// tile load wants, pairs of k as rows and columns side by side. The instruction adds pairs in an
+// order of its own, so where it is used it is used for every number of rows. q8 and q4 are in
+// gemm_amx_int8.h.
 #pragma once
 
 #include "spate/kernels/cpu/gemm.h"
@@ -56,19 +53,26 @@ SPATE_KERNEL void store_sums(const TileArgs& a, bool second) {
   }
 }
 
-/// Up to 32 rows: `n_rows` of them in one or two tiles.
-static inline void bf16_tile_amx(const TileArgs& a, std::int64_t n_rows) {
-  const bool second = n_rows > 16;
+/// Up to 32 rows, in one tile or two.
+static inline void configure_bf16(std::int64_t n_rows) {
+  const std::int64_t first = n_rows < 16 ? n_rows : 16;
+  const std::int64_t second = n_rows > 16 ? n_rows - 16 : first;
   TileConfig config;
-  for (int i = 0; i < 4; ++i)
-    configure(config, i, i >= 2 && second ? n_rows - 16 : second ? 16 : n_rows, 64);
-  configure(config, 4, second ? 16 : n_rows, 64);
-  configure(config, 5, second ? n_rows - 16 : n_rows, 64);
-  configure(config, 6, 16, 64);
-  configure(config, 7, 16, 64);
+  for (int i = 0; i < 8; ++i) configure(config, i, 16, 64);
+  for (int i = 0; i < 2; ++i) {
+    configure(config, i, first, 64);
+    configure(config, 2 + i, second, 64);
+  }
+  configure(config, 4, first, 64);
+  configure(config, 5, second, 64);
   memory_is_read();
   _tile_loadconfig(&config);
-  load_sums(a, second);
+}
+
+/// kSecond: more than 16 rows.
+template <bool kSecond>
+static inline void bf16_tile_amx(const TileArgs& a) {
+  load_sums(a, kSecond);
   const std::uint8_t* ahead = a.ahead;
   for (std::int64_t s = 0; s < a.n_steps; ++s) {
     for (std::int64_t i = 0; i < a.ahead_lines; ++i, ahead += kLine) prefetch(ahead);
@@ -79,17 +83,17 @@ static inline void bf16_tile_amx(const TileArgs& a, std::int64_t n_rows) {
     _tile_dpbf16ps(0, 4, 6);
     _tile_loadd(7, w + 64, 128);
     _tile_dpbf16ps(1, 4, 7);
-    if (second) {
+    if constexpr (kSecond) {
       _tile_loadd(5, x + 16 * a.row_stride, a.row_stride);
       _tile_dpbf16ps(2, 5, 6);
       _tile_dpbf16ps(3, 5, 7);
     }
   }
-  store_sums(a, second);
-  _tile_release();
+  store_sums(a, kSecond);
 }
 
-static inline void multiply_panel_bf16_amx(const MultiplyArgs& a) {
+/// Whole tiles of 32 rows, or fewer rows than that.
+static inline void multiply_rows_bf16_amx(const MultiplyArgs& a) {
   constexpr PanelFormat kFormat = PanelFormat::kBF16;
   constexpr std::int64_t kLines = step_bytes(kFormat) / kLine;
   constexpr std::int64_t kRows = 32;
@@ -97,27 +101,42 @@ static inline void multiply_panel_bf16_amx(const MultiplyArgs& a) {
   const std::int64_t n_tiles = (a.n_rows + kRows - 1) / kRows;
   const std::int64_t lines = (kLines + n_tiles - 1) / n_tiles;
   const std::int64_t slice_steps = n_tiles == 1 ? n_steps : kSliceSteps<kFormat>;
+  const auto tile = a.n_rows > 16 ? bf16_tile_amx<true> : bf16_tile_amx<false>;
+  configure_bf16(n_tiles == 1 ? a.n_rows : kRows);
   for (std::int64_t s = 0; s < n_steps; s += slice_steps) {
     const std::int64_t n = n_steps - s < slice_steps ? n_steps - s : slice_steps;
     const std::uint8_t* slice = a.panel + s * step_bytes(kFormat);
     for (std::int64_t t = 0; t < n_tiles; ++t) {
       const std::int64_t row = t * kRows;
-      const std::int64_t rows = a.n_rows - row < kRows ? a.n_rows - row : kRows;
-      bf16_tile_amx(
-          {.weights = slice,
-           .rows = a.rows + row * a.row_stride + s * row_step_bytes(RowKind::kBF16),
-           .row_stride = a.row_stride,
-           .n_steps = n,
-           .sums = a.sums + row * a.sum_stride,
-           .sum_stride = a.sum_stride,
-           .first = s == 0,
-           .last = s + n == n_steps,
-           .ahead = n_tiles == 1 ? slice + 8 * step_bytes(kFormat)
-                                 : slice + n * step_bytes(kFormat) + t * n * lines * kLine,
-           .ahead_lines = t * lines < kLines ? lines : 0},
-          rows);
+      tile({.weights = slice,
+            .rows = a.rows + row * a.row_stride + s * row_step_bytes(RowKind::kBF16),
+            .scales = nullptr,
+            .starts_8 = nullptr,
+            .starts_128 = nullptr,
+            .row_stride = a.row_stride,
+            .n_steps = n,
+            .sums = a.sums + row * a.sum_stride,
+            .sum_stride = a.sum_stride,
+            .first = s == 0,
+            .last = s + n == n_steps,
+            .ahead = n_tiles == 1 ? slice + 8 * step_bytes(kFormat)
+                                  : slice + n * step_bytes(kFormat) + t * n * lines * kLine,
+            .ahead_lines = t * lines < kLines ? lines : 0});
     }
   }
+  _tile_release();
+}
+
+/// Rows that fill no tile of 32 have a configuration of their own, and a pass.
+static inline void multiply_panel_bf16_amx(const MultiplyArgs& a) {
+  const std::int64_t whole = a.n_rows / 32 * 32;
+  MultiplyArgs part = a;
+  part.n_rows = whole;
+  if (whole > 0) multiply_rows_bf16_amx(part);
+  part.n_rows = a.n_rows - whole;
+  part.rows = a.rows + whole * a.row_stride;
+  part.sums = a.sums + whole * a.sum_stride;
+  if (part.n_rows > 0) multiply_rows_bf16_amx(part);
 }
 
 }  // namespace spate::kernels::cpu::SPATE_CPU_ISA

@@ -16,7 +16,8 @@ SPATE_KERNEL F32x16 row_values(const float* x, std::int64_t k, std::int64_t n) {
 
 /// One group of 32 in int8. Zero, and what is too small to invert, gives the scale 0; infinity and
 /// NaN give the scale NaN.
-SPATE_KERNEL void pack_group_int8(F32x16 lo, F32x16 hi, RowGroup* group) {
+SPATE_KERNEL void pack_group_int8(F32x16 lo, F32x16 hi, std::uint8_t* row, std::int64_t k,
+                                  std::int64_t g) {
   const F32x16 zero = set1_f32(0.0F);
   float peak = reduce_max(max(abs(lo), abs(hi)));
   const float damage = reduce_add(fma(lo, zero, mul(hi, zero)));  // 0, or NaN
@@ -26,20 +27,20 @@ SPATE_KERNEL void pack_group_int8(F32x16 lo, F32x16 hi, RowGroup* group) {
   const F32x16 high = set1_f32(127.0F);
   const I32x16 q_lo = round_i32(min(max(mul(lo, set1_f32(inverse)), low), high));
   const I32x16 q_hi = round_i32(min(max(mul(hi, set1_f32(inverse)), low), high));
-  store_low8(group->q, q_lo);
-  store_low8(group->q + 16, q_hi);
-  group->scale = peak / 127.0F + damage;
+  store_low8(row + g * kStep, q_lo);
+  store_low8(row + g * kStep + 16, q_hi);
+  reinterpret_cast<float*>(row + row_scales_offset(k))[g] = peak / 127.0F + damage;
   const std::int32_t sum = reduce_add(add(q_lo, q_hi));
-  group->start_8 = kMagic - 8 * sum;
-  group->start_128 = kMagic - 128 * sum;
+  reinterpret_cast<std::int32_t*>(row + row_starts_8_offset(k))[g] = kMagic - 8 * sum;
+  reinterpret_cast<std::int32_t*>(row + row_starts_128_offset(k))[g] = kMagic - 128 * sum;
 }
 
-/// Values 32 g .. 32 g + 31 of a row.
-SPATE_KERNEL void pack_group(RowKind kind, F32x16 lo, F32x16 hi, std::uint8_t* row,
+/// Values 32 g .. 32 g + 31 of a row of k.
+SPATE_KERNEL void pack_group(RowKind kind, F32x16 lo, F32x16 hi, std::uint8_t* row, std::int64_t k,
                              std::int64_t g) {
   std::uint8_t* dst = row + g * row_step_bytes(kind);
   if (kind == RowKind::kInt8) {
-    pack_group_int8(lo, hi, reinterpret_cast<RowGroup*>(dst));
+    pack_group_int8(lo, hi, row, k, g);
   } else if (kind == RowKind::kBF16) {
     store_low16(dst, bf16_bits(lo));
     store_low16(dst + 32, bf16_bits(hi));
@@ -107,7 +108,7 @@ static inline void pack_row(const PackRowArgs& a) {
   for (std::int64_t g = 0; g < steps_of(a.k); ++g) {
     const F32x16 lo = normalized(a.norm, m, a.values, g * kStep, a.k);
     const F32x16 hi = normalized(a.norm, m, a.values, g * kStep + 16, a.k);
-    pack_group(a.kind, lo, hi, a.row, g);
+    pack_group(a.kind, lo, hi, a.row, a.k, g);
   }
 }
 
