@@ -48,7 +48,7 @@ class StreamConsumer {
 
  private:
   static constexpr int kHalves = C::kWide ? 2 : 1;              // of eight rows
-  static constexpr int kPart = C::kWide ? 8 : C::kSliceGroups;  // groups loaded at a time
+  static constexpr int kPart = C::kWide ? 4 : C::kSliceGroups;  // groups loaded at a time
   using Weights = StreamWeights<C>;
   using Bf16 = Element<__nv_bfloat16>;
   struct Sums {
@@ -111,6 +111,15 @@ class StreamConsumer {
     for (int g = 0; g < C::kSliceGroups; ++g) {
       load_if(x_[h][g], at + (k_of(slice, g) - k_of(slice, 0)), live && k_of(slice, g) < a_.p.k);
     }
+#pragma unroll
+    for (int g = 0; g < C::kSliceGroups && Weights::kEvenAndOdd; ++g) {
+#pragma unroll
+      for (int i = 0; i < 4; i += 2) {
+        const std::uint32_t first = x_[h][g][i], second = x_[h][g][i + 1];
+        x_[h][g][i] = __byte_perm(first, second, 0x5410);
+        x_[h][g][i + 1] = __byte_perm(first, second, 0x7632);
+      }
+    }
   }
 
   // A run of groups of one half of the rows.
@@ -153,8 +162,11 @@ class StreamConsumer {
                             __uint_as_float(v[g][i][2]), __uint_as_float(v[g][i][3])};
 #pragma unroll
         for (int e = 0; e < 4; ++e) sum = fmaf(y[e], y[e], sum);
-        x_[part.half][part.first + g][i * 2] = Bf16::pack(y[0] * w.x, y[1] * w.y);
-        x_[part.half][part.first + g][i * 2 + 1] = Bf16::pack(y[2] * w.z, y[3] * w.w);
+        std::uint32_t* x2 = &x_[part.half][part.first + g][i * 2];
+        const float second = Weights::kEvenAndOdd ? y[2] * w.z : y[1] * w.y;
+        const float third = Weights::kEvenAndOdd ? y[1] * w.y : y[2] * w.z;
+        x2[0] = Bf16::pack(y[0] * w.x, second);
+        x2[1] = Bf16::pack(third, y[3] * w.w);
       }
     }
     squares_[part.half] = sum;
@@ -198,60 +210,74 @@ class StreamConsumer {
   }
 
   __device__ __forceinline__ void stage(Sums& sums, int slice, int s) {
+    constexpr int kLoads = C::kShareGroups / Weights::kLoadGroups;
+    Weights w[kLoads][C::kOctets];
     wait(shared_.full + 8 * ring_.stage, ring_.parity);
-    Weights w;
-    w.begin(shared_.ring + ring_.stage * C::kStageBytes, warp_, lane_);
+    const typename Weights::Place place(shared_.ring + ring_.stage * C::kStageBytes, warp_, lane_);
     std::uint32_t seen = 0;
 #pragma unroll
-    for (int g = 0; g < C::kShareGroups; g += Weights::kLoadGroups) {
-      // Copies end with the row's last block, and what lies behind it in the stage is stale.
-      if (C::kPacked && k_of(slice, s * C::kShareGroups + g) - (lane_ & 3) * 8 >= a_.p.k) break;
+    for (int i = 0; i < kLoads; ++i) {
+      const int group = i * Weights::kLoadGroups;
 #pragma unroll
       for (int o = 0; o < C::kOctets; ++o) {
-        w.fetch(o, g, lane_);
-        seen ^= w.any();
-        products(sums, w, o, g, s * C::kShareGroups + g);
+        if constexpr (C::kPacked) {
+          // Copies end with the row's last block, and what lies behind it in the stage is stale.
+          const int k = k_of(slice, s * C::kShareGroups + group) - (lane_ & 3) * 8;
+          w[i][o].clear();
+          if (k < a_.p.k) w[i][o].fetch(place, o, group);
+        } else {
+          w[i][o].fetch(place, o, group);
+        }
+        seen ^= w[i][o].any();
       }
     }
     __syncwarp();
     // The slot may be refilled only when the loads have returned. The assembler would move a plain
-    // arrive ahead of the matrix instructions, right behind the issue of the loads, which may queue
-    // behind others: so its address depends on what they return.
+    // arrive right behind the issue of the loads, which may queue behind others: so its address
+    // depends on what they return.
     if (lane_ == 0) mbar_arrive(shared_.empty + 8 * ring_.stage + (seen & zero_));
     ring_.next();
+#pragma unroll
+    for (int i = 0; i < kLoads; ++i) {
+#pragma unroll
+      for (int o = 0; o < C::kOctets; ++o) {
+        products(sums, w[i][o], o, s * C::kShareGroups + i * Weights::kLoadGroups);
+      }
+    }
   }
 
-  __device__ __forceinline__ void products(Sums& sums, Weights& w, int octet, int share_group,
-                                           int slice_group) {
+  __device__ __forceinline__ void products(Sums& sums, const Weights& w, int octet, int group) {
 #pragma unroll
     for (int j = 0; j < Weights::kLoadGroups; ++j) {
       std::uint32_t b[4];
       w.operand(j, b);
-      const int g = slice_group + j;
       if constexpr (C::kPacked) {
         float part[4] = {};
-        product(part, g, 0, b[0], b[1]);
-        product(part, g, 1, b[2], b[3]);
-        const float2 scale = w.scale(octet, share_group + j);
+        product(part, group + j, 0, b[0], b[1]);
+        product(part, group + j, 1, b[2], b[3]);
+        const float2 scale = w.scale(j);
         float(&c)[4] = sums.c[j & 1][octet];
         c[0] = fmaf(part[0], scale.x, c[0]);
         c[1] = fmaf(part[1], scale.y, c[1]);
         c[2] = fmaf(part[2], scale.x, c[2]);
         c[3] = fmaf(part[3], scale.y, c[3]);
       } else {
-        product(sums.c[0][octet], g, 0, b[0], b[1]);
-        product(sums.c[1][octet], g, 1, b[2], b[3]);
+        product(sums.c[0][octet], group, 0, b[0], b[1]);
+        product(sums.c[1][octet], group, 1, b[2], b[3]);
       }
     }
   }
 
   __device__ __forceinline__ void product(float (&c)[4], int group, int step, std::uint32_t b0,
                                           std::uint32_t b1) const {
-    const std::uint32_t b[2] = {b0, b1};
-    const std::uint32_t x[4] = {
-        x_[0][group][2 * step], C::kWide ? x_[kHalves - 1][group][2 * step] : 0u,
-        x_[0][group][2 * step + 1], C::kWide ? x_[kHalves - 1][group][2 * step + 1] : 0u};
-    Bf16::mma(c, x, b);
+    const int low = 2 * step, high = 2 * step + 1;
+    // Not volatile: products of different groups may overlap.
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+        "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(x_[0][group][low]), "r"(C::kWide ? x_[kHalves - 1][group][low] : 0u),
+          "r"(x_[0][group][high]), "r"(C::kWide ? x_[kHalves - 1][group][high] : 0u), "r"(b0),
+          "r"(b1));
   }
 
   const StreamArguments& a_;

@@ -80,8 +80,8 @@ struct StreamKernel {
   static constexpr int kConsumerRegisters = 216;
   static constexpr int kOtherRegisters = 72;
 
-  static constexpr int kGroup = 32;                        // k that one 16-byte row load covers
-  static constexpr int kShare = 2048 / (kBits * kOctets);  // k of a warp in a stage
+  static constexpr int kGroup = 32;  // k that one 16-byte row load covers
+  static constexpr int kShare = 16384 / (kBits * kOctets * kWarps);  // k of a warp in a stage
   static constexpr int kShareGroups = kShare / kGroup;
   static constexpr int kStageK = kShare * kWarps;
   static constexpr int kSliceStages = kStageK < kSlice ? kSlice / kStageK : 1;

@@ -38,12 +38,10 @@ __device__ __forceinline__ void stream_copy_stage(const StreamArguments& a, std:
   }
 }
 
-// ---- B operands. begin() takes a stage; fetch() loads kLoadGroups groups of a warp's share;
-// operand(j) makes the registers of group j of the load, and for packed formats scale() its
-// scales. row_of(n): the row of W, in its octet, that column n of the operand is.
-
-template <class C, StreamFormat kFormat = C::kFormat>
-struct StreamWeights;
+// ---- B operands. Place: where a warp's share of a stage lies for this lane. fetch() loads
+// kLoadGroups groups of 32 k of an octet of rows; operand(j) makes the registers of group j of the
+// load, and for packed formats scale(j) the scales of columns 2 t and 2 t + 1. row_of(n): the row
+// of W, in its octet, that column n of the operand is.
 
 __device__ __forceinline__ std::uint32_t fma_bf16x2(std::uint32_t a, std::uint32_t b,
                                                     std::uint32_t c) {
@@ -52,19 +50,29 @@ __device__ __forceinline__ std::uint32_t fma_bf16x2(std::uint32_t a, std::uint32
   return r;
 }
 
+template <class C, StreamFormat kFormat = C::kFormat>
+struct StreamWeights;
+
 // 128 bytes of k a row, 16-byte pieces swizzled by the row. Columns are dealt to rows so that the
 // eight lanes of a quarter of a 16-byte load meet all banks.
 template <class C>
 struct StreamWeights<C, StreamFormat::kBF16> {
   static constexpr int kLoadGroups = 1;
-  std::uint32_t raw[4], at = 0;
+  static constexpr bool kEvenAndOdd = false;
+  std::uint32_t raw[4];
+
   static __device__ __forceinline__ int row_of(int n) { return (n >> 1) + 4 * (n & 1); }
-  __device__ __forceinline__ void begin(std::uint32_t stage, int warp, int lane) {
-    at = stage + warp * (C::kShare * 16) + row_of(lane >> 2) * 128;
-  }
-  __device__ __forceinline__ void fetch(int octet, int group, int lane) {
-    const int row = row_of(lane >> 2), piece = (group & 1) * 4 + (lane & 3);
-    load_shared_128(raw, at + octet * C::kOctetBytes + (group >> 1) * 1024 + ((piece ^ row) << 4));
+  struct Place {
+    std::uint32_t at;
+    int piece, row;
+    __device__ __forceinline__ Place(std::uint32_t stage, int warp, int lane)
+        : at(stage + warp * C::kShareGroups / 2 * 1024 + row_of(lane >> 2) * 128),
+          piece(warp * C::kShareGroups % 2 * 4 + (lane & 3)),
+          row(row_of(lane >> 2)) {}
+  };
+  __device__ __forceinline__ void fetch(const Place& p, int octet, int group) {
+    const int piece = (p.piece + group % 2 * 4) ^ p.row;
+    load_shared_128(raw, p.at + octet * C::kOctetBytes + group / 2 * 1024 + piece * 16);
   }
   __device__ __forceinline__ std::uint32_t any() const { return raw[0]; }
   __device__ __forceinline__ void operand(int, std::uint32_t (&b)[4]) const {
@@ -77,27 +85,38 @@ struct StreamWeights<C, StreamFormat::kBF16> {
 template <class C>
 struct StreamWeights<C, StreamFormat::kFp8> {
   static constexpr int kLoadGroups = 1;
-  std::uint32_t raw[2], at = 0;
+  // Of four neighbours, one register has the even ones and one the odd ones: so activations, too.
+  static constexpr bool kEvenAndOdd = true;
+  std::uint32_t raw[2];
+
   static __device__ __forceinline__ int row_of(int n) { return 2 * (n & 3) + (n >> 2); }
-  __device__ __forceinline__ void begin(std::uint32_t stage, int warp, int lane) {
-    at = stage + warp * (C::kShare * 8) + row_of(lane >> 2) * 128 + (lane & 1) * 8;
-  }
-  __device__ __forceinline__ void fetch(int octet, int group, int lane) {
-    const int row = row_of(lane >> 2), piece = (group & 3) * 2 + ((lane & 3) >> 1);
+  struct Place {
+    std::uint32_t at;
+    int piece, row;
+    __device__ __forceinline__ Place(std::uint32_t stage, int warp, int lane)
+        : at(stage + warp * C::kShareGroups / 4 * 1024 + row_of(lane >> 2) * 128 + (lane & 1) * 8),
+          piece(warp * C::kShareGroups % 4 * 2 + ((lane & 3) >> 1)),
+          row(row_of(lane >> 2)) {}
+  };
+  __device__ __forceinline__ void fetch(const Place& p, int octet, int group) {
+    const int piece = (p.piece + group % 4 * 2) ^ p.row;
     asm volatile("ld.shared.v2.b32 {%0,%1},[%2];"
                  : "=r"(raw[0]), "=r"(raw[1])
-                 : "r"(at + octet * C::kOctetBytes + (group >> 2) * 1024 + ((piece ^ row) << 4))
+                 : "r"(p.at + octet * C::kOctetBytes + group / 4 * 1024 + piece * 16)
                  : "memory");
   }
   __device__ __forceinline__ std::uint32_t any() const { return raw[0]; }
-  static __device__ __forceinline__ std::uint32_t widened(std::uint32_t high_bytes) {
-    const std::uint32_t magnitude = (high_bytes >> 4) & 0x07f007f0u;
-    return fma_bf16x2((high_bytes & 0x80008000u) | magnitude, 0x7b807b80u, 0x80008000u);
+  // Signs and magnitudes of two numbers, each in the upper byte of a half (shifts to the left run
+  // beside the logic, which is what this loop is short of).
+  static __device__ __forceinline__ std::uint32_t widened(std::uint32_t sign,
+                                                          std::uint32_t magnitude) {
+    return fma_bf16x2((sign & 0x80008000u) | (magnitude & 0x07f007f0u), 0x7b807b80u, 0x80008000u);
   }
   __device__ __forceinline__ void operand(int, std::uint32_t (&b)[4]) const {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {  // the bytes into the high halves of two 16-bit numbers
-      b[i] = widened(__byte_perm(raw[i / 2], 0, i % 2 == 0 ? 0x1404 : 0x3424));
+    for (int i = 0; i < 2; ++i) {
+      b[2 * i] = widened(raw[i] << 8, raw[i] << 4);
+      b[2 * i + 1] = widened(raw[i], raw[i] >> 4);
     }
   }
 };
@@ -106,30 +125,45 @@ template <class C>
 struct StreamPackedWeights {
   using L = QuantLayout<C::kBits == 4 ? 4 : 8>;
   static constexpr int kLoadGroups = L::kLoadGroups;
+  static constexpr bool kEvenAndOdd = false;
   static constexpr int kBlockGroups = kQuantBlock / kQuantGroup;
-  std::uint32_t raw[4], scales = 0, at = 0, scales_at = 0;
+  std::uint32_t raw[4], scales[kLoadGroups];
+
   static __device__ __forceinline__ int row_of(int n) { return n; }
-  __device__ __forceinline__ void begin(std::uint32_t stage, int warp, int lane) {
-    const int first = warp * C::kShareGroups, in_block = first % kBlockGroups;
-    const std::uint32_t block = stage + first / kBlockGroups * C::kBlockBytes;
-    at = block + in_block / kLoadGroups * 512 + lane * 16;
-    scales_at = block + L::kValueBytes + in_block * 16 + (lane & 3) * 4;
+  struct Place {
+    std::uint32_t at, scales_at;
+    __device__ __forceinline__ Place(std::uint32_t stage, int warp, int lane) {
+      const int first = warp * C::kShareGroups, in_block = first % kBlockGroups;
+      const std::uint32_t block = stage + first / kBlockGroups * C::kBlockBytes;
+      at = block + in_block / kLoadGroups * 512 + lane * 16;
+      scales_at = block + L::kValueBytes + in_block * 16 + (lane & 3) * 4;
+    }
+  };
+  __device__ __forceinline__ void fetch(const Place& p, int octet, int group) {
+    const std::uint32_t block = octet * C::kOctetBytes + group / kBlockGroups * C::kBlockBytes;
+    load_shared_128(raw, p.at + block + group % kBlockGroups / kLoadGroups * 512);
+#pragma unroll
+    for (int j = 0; j < kLoadGroups; ++j) {
+      asm volatile("ld.shared.b32 %0,[%1];"
+                   : "=r"(scales[j])
+                   : "r"(p.scales_at + block + (group + j) % kBlockGroups * 16)
+                   : "memory");
+    }
   }
-  static __device__ __forceinline__ std::uint32_t block_at(int octet, int group) {
-    return octet * C::kOctetBytes + group / kBlockGroups * C::kBlockBytes;
+  __device__ __forceinline__ void clear() {
+    raw[0] = raw[1] = raw[2] = raw[3] = 0;
+#pragma unroll
+    for (int j = 0; j < kLoadGroups; ++j) scales[j] = 0;
   }
-  __device__ __forceinline__ void fetch(int octet, int group, int /*lane*/) {
-    load_shared_128(raw, at + block_at(octet, group) + group % kBlockGroups / kLoadGroups * 512);
+  __device__ __forceinline__ std::uint32_t any() const {
+    std::uint32_t x = raw[0];
+#pragma unroll
+    for (int j = 0; j < kLoadGroups; ++j) x ^= scales[j];
+    return x;
   }
-  // Of columns 2 t and 2 t + 1.
-  __device__ __forceinline__ float2 scale(int octet, int group) {
-    asm volatile("ld.shared.b32 %0,[%1];"
-                 : "=r"(scales)
-                 : "r"(scales_at + block_at(octet, group) + group % kBlockGroups * 16)
-                 : "memory");
-    return __half22float2(reinterpret_cast<const __half2&>(scales));
+  __device__ __forceinline__ float2 scale(int j) const {
+    return __half22float2(reinterpret_cast<const __half2&>(scales[j]));
   }
-  __device__ __forceinline__ std::uint32_t any() const { return raw[0]; }
 };
 
 // Integers below 2^23 are exact in the low bits of a float of exponent 23.
