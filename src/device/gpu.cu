@@ -47,7 +47,6 @@ Result<std::unique_ptr<Gpu>> Gpu::open(int ordinal) {
     return Error{ErrorCode::kUnsupported, "cuda:" + std::to_string(ordinal) +
                                               " cannot be used: " + cudaGetErrorString(error)};
   }
-  gpu->ordinal_ = ordinal;
   gpu->name_ = properties.name;
   gpu->multiprocessors_ = properties.multiProcessorCount;
   gpu->architecture_ = properties.major * 10 + properties.minor;

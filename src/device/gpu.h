@@ -60,7 +60,6 @@ class Gpu {
  private:
   Gpu() = default;
   std::string name_;
-  int ordinal_ = 0;
   int multiprocessors_ = 0;
   int architecture_ = 0;
   bool dependent_launch_ = true;

@@ -35,7 +35,7 @@ GpuGraph::~GpuGraph() = default;
 void GpuGraph::launch(Gpu& /*gpu*/) { SPATE_CHECK(false); }
 
 GpuRecording::GpuRecording(Gpu& gpu) : gpu_(gpu) { SPATE_CHECK(false); }
-GpuRecording::~GpuRecording() { finished_ = true; }
+GpuRecording::~GpuRecording() { SPATE_CHECK(finished_ && gpu_.stream() != nullptr); }
 GpuGraph GpuRecording::finish() { return {}; }
 
 Result<std::unique_ptr<Device>> Device::cuda(int /*ordinal*/, const CpuOptions& /*host*/) {
