@@ -195,9 +195,9 @@ def main() -> None:
         base = results["q4 as it is (4.5 bits)"][text]
         for name, by_text in results.items():
             x = by_text[text]
-            d = base - x  # nats saved against today's q4, token by token
+            d = x - base  # against today's q4, token by token
             error = d.std() / math.sqrt(len(d))
-            print(f"  {name:<36} perplexity {math.exp(-x.mean()):8.4f}   nats to q4 {-d.mean():+.5f} +- {error:.5f}")
+            print(f"  {name:<36} perplexity {math.exp(-x.mean()):8.4f}   nats gained on q4 {d.mean():+.5f} +- {error:.5f}")
 
 
 if __name__ == "__main__":
