@@ -25,7 +25,8 @@ struct AttentionShape {
   std::optional<std::int64_t> window = std::nullopt;  // keys visible to a query, itself included
   std::optional<float> soft_cap = std::nullopt;
   const float* alibi_slopes = nullptr;  // device, f32 [q_heads], or null
-  // Rows of decode are cut at fixed places, so that a row's bits do not depend on the batch.
+  // Rows of decode are cut at fixed places, so that a row's bits do not depend on the batch. They
+  // still depend on which kernel takes the row: a prompt whose last chunk has up to 16 rows.
   bool fixed_splits = false;
 };
 
@@ -49,7 +50,10 @@ struct AttentionCall {
   // False: no request of the step has more than 16 rows, or none has fewer; saves a launch each.
   bool may_have_prefill = true;
   bool may_have_decode = true;
-  bool dependent_launch = false;  // programmatic dependent launch
+  // Programmatic dependent launch: decode begins to read the cache while the kernel before it still
+  // runs. What that one writes must be the requests' own rows of this step; blocks that a request
+  // shares with others were written by earlier steps.
+  bool dependent_launch = false;
 };
 
 struct AttentionState;  // attention_state.h

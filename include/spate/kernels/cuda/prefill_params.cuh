@@ -84,10 +84,12 @@ template <class V>
 struct PrefillTuning {
   // Three leave the converters of byte caches too few registers.
   static constexpr int kWarpgroups = V::kHeadDim == 64 && !V::kConvert ? 3 : 2;
-  static constexpr int kBlock = V::kConvert && V::kHeadDim > 128 ? 64  // keys
-                                : V::kHeadDim > 192              ? 80
-                                : V::kHeadDim > 128              ? 112
-                                                                 : 128;
+  static constexpr bool kNarrow =
+      V::kConvert ? V::kHeadDim > 128 : V::kHeadDim > 192 && V::kScore != Score::kPlain;
+  static constexpr int kBlock = kNarrow             ? 64  // keys
+                                : V::kHeadDim > 192 ? 80
+                                : V::kHeadDim > 128 ? 112
+                                                    : 128;
   static constexpr int kStages = V::kHeadDim == 64 ? 4 : 2;  // of K, and of V
   static constexpr bool kPingPong = V::kHeadDim <= 128;
   static constexpr bool kRescaleFirst = V::kHeadDim > 128;   // scale O before its next product
