@@ -107,6 +107,14 @@ Json setup_json(const BenchOptions& o, const ModelInfo& info) {
           {"repeat", o.repeat}};
 }
 
+Result<void> only_on_cpu(std::string_view what, const BenchOptions& o) {
+  if (o.engine.device == "cpu") return {};
+  return Error{ErrorCode::kUnsupported,
+               fmt::format("bench {} knows no GPU yet; use --device cpu, or bench latency and "
+                           "bench throughput with --device {}",
+                           what, o.engine.device)};
+}
+
 /// "" on the CPU, else the GPU's name and "with".
 std::string info_device(const Json& setup) {
   const auto device = setup["device"].get<std::string>();

@@ -23,6 +23,8 @@ struct BenchOptions {
 };
 
 void add_bench_options(CLI::App& command, BenchOptions& options);
+/// An error for a measurement that knows no GPU yet, when one is asked for.
+Result<void> only_on_cpu(std::string_view what, const BenchOptions& options);
 
 /// What is timed where prefill and decode are looked at apart.
 struct PhaseOptions {

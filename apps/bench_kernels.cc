@@ -80,6 +80,7 @@ Json json_of(const BenchOptions& o, const ModelInfo& info, const std::vector<Ker
 }
 
 int kernels(BenchOptions o) {
+  if (const Result<void> cpu = only_on_cpu("kernels", o); !cpu) return fail(cpu.error());
   const Result<std::string> path = resolve_model(o.engine.model);
   if (!path) return fail(path.error());
   o.engine.model = *path;

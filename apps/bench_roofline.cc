@@ -214,6 +214,7 @@ Json json_of(const RooflineCommand& o, const ModelInfo& info, const std::vector<
 }
 
 int roofline(const RooflineCommand& o) {
+  if (const Result<void> cpu = only_on_cpu("roofline", o.bench); !cpu) return fail(cpu.error());
   auto engine = open_engine(o.bench.engine);
   if (!engine) return fail(engine.error());
   const std::unique_ptr<Device> device = bench_device(o.bench.engine);

@@ -10,6 +10,7 @@
 #include "bench/ceilings.h"
 #include "device/buffer.h"
 #include "device/device.h"
+#include "device/gpu.h"
 #include "engine/memory_plan.h"
 
 namespace spate::apps {
@@ -56,6 +57,14 @@ double dispatch_us(Device& device) {
   return seconds_since(begin) * 1e6 / kRounds;
 }
 
+/// The first GPU, or why there is none.
+std::string gpu_line() {
+  const Result<std::unique_ptr<Gpu>> gpu = Gpu::open(0);
+  if (!gpu) return gpu.error().message;
+  return fmt::format("{}, {} of {} free", (*gpu)->name(), human_bytes((*gpu)->free_bytes()),
+                     human_bytes((*gpu)->total_bytes()));
+}
+
 int doctor() {
   const std::unique_ptr<Device> device = Device::cpu();
   const auto line = [](const char* what, const std::string& value) {
@@ -71,6 +80,7 @@ int doctor() {
   line("first touch of memory", fmt::format("{:.2f} s per GiB", fresh));
   const double dispatch = dispatch_us(*device);
   line("work to threads and back", fmt::format("{:.2f} us", dispatch));
+  line("GPU", gpu_line());
   const Result<std::string> model = resolve_model("");
   line("built-in model", model ? *model : model.error().message);
 
