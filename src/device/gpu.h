@@ -72,6 +72,8 @@ class GpuEvent {
  public:
   GpuEvent();
   GpuEvent(GpuEvent&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+  GpuEvent(const GpuEvent&) = delete;
+  GpuEvent& operator=(const GpuEvent&) = delete;
   GpuEvent& operator=(GpuEvent&& other) noexcept {
     std::swap(event_, other.event_);
     return *this;
@@ -92,6 +94,8 @@ class GpuGraph {
  public:
   GpuGraph() = default;
   GpuGraph(GpuGraph&& other) noexcept : graph_(std::exchange(other.graph_, nullptr)) {}
+  GpuGraph(const GpuGraph&) = delete;
+  GpuGraph& operator=(const GpuGraph&) = delete;
   GpuGraph& operator=(GpuGraph&& other) noexcept {
     std::swap(graph_, other.graph_);
     return *this;
