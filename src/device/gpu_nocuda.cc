@@ -25,13 +25,13 @@ void Gpu::fill_zero(void* /*at*/, std::int64_t /*n_bytes*/) { SPATE_CHECK(false)
 void Gpu::wait() { SPATE_CHECK(false); }
 
 GpuEvent::GpuEvent() = default;
-GpuEvent::~GpuEvent() = default;
+GpuEvent::~GpuEvent() { SPATE_CHECK(event_ == nullptr); }
 void GpuEvent::record(Gpu& /*gpu*/) { SPATE_CHECK(false); }
 void GpuEvent::wait() const { SPATE_CHECK(false); }
 bool GpuEvent::done() const { return true; }
 float GpuEvent::milliseconds(const GpuEvent& /*from*/, const GpuEvent& /*to*/) { return 0.0F; }
 
-GpuGraph::~GpuGraph() = default;
+GpuGraph::~GpuGraph() { SPATE_CHECK(graph_ == nullptr); }
 void GpuGraph::launch(Gpu& /*gpu*/) { SPATE_CHECK(false); }
 
 GpuRecording::GpuRecording(Gpu& gpu) : gpu_(gpu) { SPATE_CHECK(false); }

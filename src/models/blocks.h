@@ -52,7 +52,7 @@ class Embedding {
   Tensor operator()(Step& s) const;
 
  private:
-  Tensor* table_;  // [vocab, hidden], in the checkpoint or on the GPU
+  Tensor* table_ = nullptr;  // [vocab, hidden], in the checkpoint or on the GPU
 };
 
 // Attention ------------------------------------------------------------------------------------
