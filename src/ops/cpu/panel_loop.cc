@@ -125,8 +125,8 @@ Tile PanelLoop::multiply(int worker, const std::byte* rows, std::int64_t item) {
   const auto multiply_panel = kernels_.multiply[static_cast<int>(w_.format())];
   for (std::int64_t i = 0; i < panels_per_item_; ++i) {
     const std::int64_t p = tile.first_panel + i;
-    const std::byte* panel = panels_ + p * w_.panel_bytes();
-    if (panels_ == nullptr) {
+    const std::byte* panel = panels_ != nullptr ? panels_ + p * w_.panel_bytes() : nullptr;
+    if (panel == nullptr) {
       std::byte* own = panel_ + worker * w_.panel_bytes();
       w_.pack_panel(device_.isa(), p, own);
       panel = own;
