@@ -91,17 +91,6 @@ void GpuEvent::record(Gpu& gpu) {
   check(cudaEventRecord(event_, gpu.stream()), "recording an event");
 }
 void GpuEvent::wait() const { check(cudaEventSynchronize(event_), "a step"); }
-bool GpuEvent::done() const {
-  const cudaError_t error = cudaEventQuery(event_);
-  if (error == cudaErrorNotReady) return false;
-  check(error, "a step");
-  return true;
-}
-float GpuEvent::milliseconds(const GpuEvent& from, const GpuEvent& to) {
-  float ms = 0;
-  check(cudaEventElapsedTime(&ms, from.event_, to.event_), "reading a time");
-  return ms;
-}
 
 GpuGraph::~GpuGraph() {
   if (graph_ != nullptr) cudaGraphExecDestroy(graph_);

@@ -23,6 +23,16 @@ class DeviceError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// For what must not fail on a device that works: the value, or a DeviceError with the message.
+template <class T>
+T device_value(Result<T> result) {
+  if (!result) throw DeviceError(result.error().message);
+  return std::move(*result);
+}
+inline void device_done(const Result<void>& result) {
+  if (!result) throw DeviceError(result.error().message);
+}
+
 /// What a layer above keeps for each GPU (a library's handle, its workspace). Made on first use.
 class GpuExtension {
  public:
@@ -81,9 +91,6 @@ class GpuEvent {
   ~GpuEvent();
   void record(Gpu& gpu);
   void wait() const;
-  bool done() const;
-  /// Milliseconds between two moments that have passed.
-  static float milliseconds(const GpuEvent& from, const GpuEvent& to);
 
  private:
   CUevent_st* event_ = nullptr;

@@ -28,8 +28,6 @@ GpuEvent::GpuEvent() = default;
 GpuEvent::~GpuEvent() { SPATE_CHECK(event_ == nullptr); }
 void GpuEvent::record(Gpu& /*gpu*/) { SPATE_CHECK(false); }
 void GpuEvent::wait() const { SPATE_CHECK(false); }
-bool GpuEvent::done() const { return true; }
-float GpuEvent::milliseconds(const GpuEvent& /*from*/, const GpuEvent& /*to*/) { return 0.0F; }
 
 GpuGraph::~GpuGraph() { SPATE_CHECK(graph_ == nullptr); }
 void GpuGraph::launch(Gpu& /*gpu*/) { SPATE_CHECK(false); }

@@ -228,7 +228,6 @@ class EngineBuilder {
 
   Result<void> make_gpu_part(KvCache kv) {
     LoadedModel& m = *impl_->model;
-    gpu_limits_.kv_blocks = memory_.kv_blocks;
     Result<std::unique_ptr<Executor>> executor =
         make_gpu_executor({.device = *impl_->device_,
                            .model = *m.model,

@@ -38,10 +38,6 @@ BatchLimits batch_limits(const GpuLimits& l) {
           .context_length = l.context_length};
 }
 
-void must(const Result<void>& done) {
-  if (!done) throw DeviceError(done.error().message);
-}
-
 DeviceToken token_of(const DeviceSampler::Row& row) {
   DeviceToken token{.id = row.id, .logprob = row.logprob};
   if (row.outcome == DeviceSampler::Outcome::kNotFinite) {
@@ -171,13 +167,13 @@ std::int32_t GpuExecutor::slot_of(const RowOrder& order) {
   free_slots_.pop_back();
   slot_by_sequence_.emplace(order.sequence, slot);
   const Stream::Shared& shared = order.stream->shared();
-  must(sampler_->set_slot(slot,
-                          {.params = &shared.params,
-                           .key = order.stream->key(),
-                           .eos_ids = shared.eos_ids,
-                           .prompt = shared.prompt,
-                           .output = order.stream->completion().token_ids},
-                          gpu_.stream()));
+  device_done(sampler_->set_slot(slot,
+                                 {.params = &shared.params,
+                                  .key = order.stream->key(),
+                                  .eos_ids = shared.eos_ids,
+                                  .prompt = shared.prompt,
+                                  .output = order.stream->completion().token_ids},
+                                 gpu_.stream()));
   return slot;
 }
 
@@ -200,14 +196,14 @@ Tensor GpuExecutor::enqueue(const Batch& batch, bool plain_greedy) {
   Step step{.device = parts_.device, .arena = *arena_, .kv = parts_.kv, .batch = batch};
   const Tensor logits = parts_.model.forward(step);
   if (batch.logit_rows.empty()) return logits;
-  must(sampler_->sample({.logits = logits.as<float>(),
-                         .stride = logits.stride(0),
-                         .rows = logits.dim(0),
-                         .slots = batch_->slots(),
-                         .sampled = batch_->tables().sampled,
-                         .plain_greedy = plain_greedy,
-                         .dependent_launch = gpu_.dependent_launch()},
-                        gpu_.stream()));
+  device_done(sampler_->sample({.logits = logits.as<float>(),
+                                .stride = logits.stride(0),
+                                .rows = logits.dim(0),
+                                .slots = batch_->slots(),
+                                .sampled = batch_->tables().sampled,
+                                .plain_greedy = plain_greedy,
+                                .dependent_launch = gpu_.dependent_launch()},
+                               gpu_.stream()));
   return logits;
 }
 
@@ -259,8 +255,8 @@ void GpuExecutor::launch(const Plan& plan, const Scheduler& scheduler, const KvA
   ++n_flying_;
   flight.orders.assign(orders.begin(), orders.end());
   take_logits(logits, orders);
-  must(sampler_->copy_results(static_cast<int>(place), static_cast<std::int64_t>(orders.size()),
-                              gpu_.stream()));
+  device_done(sampler_->copy_results(static_cast<int>(place),
+                                     static_cast<std::int64_t>(orders.size()), gpu_.stream()));
   flight.done.record(gpu_);
 }
 
@@ -269,9 +265,7 @@ void GpuExecutor::take_logits(const Tensor& logits, std::span<const RowOrder> or
   for (std::size_t i = 0; i < orders.size(); ++i) {
     if (!orders[i].on_host) continue;
     if (host_logits_.data() == nullptr) {
-      Result<Buffer> memory = Buffer::reserve_pinned(limits_.logit_rows * row_bytes);
-      if (!memory) throw DeviceError(memory.error().message);
-      host_logits_ = std::move(*memory);
+      host_logits_ = device_value(Buffer::reserve_pinned(limits_.logit_rows * row_bytes));
     }
     std::size_t end = i + 1;
     while (end < orders.size() && orders[end].on_host) ++end;

@@ -19,7 +19,6 @@ struct GpuLimits {
   std::int64_t max_requests = 0;
   std::int64_t max_logit_rows = 0;
   std::int64_t context_length = 0;
-  std::int64_t kv_blocks = 0;  // a batch's block table has no more entries, sharing aside
 };
 
 struct GpuParts {

@@ -76,10 +76,6 @@ class Placement {
   std::map<const void*, std::int64_t> shared_;  // by place in the checkpoint
 };
 
-void check(const Result<void>& done) {
-  if (!done) throw DeviceError(done.error().message);
-}
-
 /// Two page-locked buffers in turn: while one travels, the pool fills the other.
 class Transfer {
  public:
@@ -113,7 +109,7 @@ class Transfer {
       const std::int64_t n = std::min(at_once, run.n_rows - row);
       Lane& lane = fill(run.rows + row * row_bytes, n * row_bytes);
       device_.gpu()->copy(lane.gpu.data(), lane.host.data(), n * row_bytes);
-      check(convert_rows(
+      device_done(convert_rows(
           to, {.dtype = dtype, .data = lane.gpu.data(), .first = first + row, .count = n},
           device_.gpu()->stream()));
       lane.sent.record(*device_.gpu());
@@ -166,7 +162,7 @@ void load_matrix(Transfer& transfer, const Matrix& m, const DeviceMatrix& d) {
 }
 
 void make_up(const DeviceMatrix& d, std::uint64_t seed, Device& device) {
-  check(fill_random(d, {.seed = seed}, device.gpu()->stream()));
+  device_done(fill_random(d, {.seed = seed}, device.gpu()->stream()));
 }
 
 void move_tables(ParamStore& params, const Placement& placement, Transfer* transfer,

@@ -54,7 +54,6 @@ class ParamStore {
   std::deque<RopeTable>& ropes() { return ropes_; }
   std::deque<Tensor>& tables() { return tables_; }
   const ParamOptions& options() const { return options_; }
-  Device& device() { return device_; }
   /// Bytes of all matrices as packed.
   std::int64_t matrix_bytes() const;
 

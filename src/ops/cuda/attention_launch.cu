@@ -74,88 +74,67 @@ void FreeDeviceMemory::operator()(std::byte* p) const { cudaFree(p); }
 
 namespace {
 
-int run_prefill(const AttentionState& s, const AttentionCall& c, const kernels::StepTables& tables,
-                cudaStream_t stream) {
-  kernels::PrefillParams p;
+/// What every kernel's parameters begin with.
+template <class Params>
+Params params_of(const AttentionState& s, const AttentionCall& c) {
+  Params p;
   p.q = c.queries;
   p.out = c.out;
-  p.q_token_stride = p.out_token_stride = s.shape.q_heads * s.shape.head_dim;
-  p.q_head_stride = p.out_head_stride = s.shape.head_dim;
-  p.total_q = c.rows;
   p.q_heads = static_cast<int>(s.shape.q_heads);
   p.kv_heads = static_cast<int>(s.shape.kv_heads);
   p.scale = kernels::kLn2;  // queries come in units of powers of two
   p.pages = c.cache;
   p.page_stride = c.block_stride;
   p.head_stride = c.head_bytes;
-  p.page_table = tables.block_table;
-  p.page_tokens = kernels::kStepBlockTokens;
   p.k_scale = c.k_scale;
   p.v_scale = c.v_scale;
   p.window_left = s.window_left();
   p.soft_cap = s.shape.soft_cap.value_or(0);
   p.alibi_slopes = s.shape.alibi_slopes;
+  p.dependent_launch = c.dependent_launch;
+  return p;
+}
+
+int run_prefill(const AttentionState& s, const AttentionCall& c, const kernels::StepTables& tables,
+                cudaStream_t stream) {
+  auto p = params_of<kernels::PrefillParams>(s, c);
+  p.q_token_stride = p.out_token_stride = s.shape.q_heads * s.shape.head_dim;
+  p.q_head_stride = p.out_head_stride = s.shape.head_dim;
+  p.total_q = c.rows;
+  p.page_table = tables.block_table;
+  p.page_tokens = kernels::kStepBlockTokens;
   p.tiles = reinterpret_cast<const kernels::PrefillTile*>(s.staged + s.lists.tiles);
   p.n_tiles = static_cast<int>(s.sizes.tiles);
   p.tile_count = reinterpret_cast<const std::int32_t*>(s.staged);
   p.pack_shift = s.sizes.pack_shift;
   p.counters = reinterpret_cast<std::uint32_t*>(s.memory.get() + s.workspace.counters);
   p.multiprocessors = static_cast<int>(s.limits.multiprocessors);
-  p.dependent_launch = c.dependent_launch;
   return s.sizes.kernels.prefill(p, stream);
 }
 
 int run_decode(const AttentionState& s, const AttentionCall& c, const kernels::StepTables& tables,
                cudaStream_t stream) {
-  kernels::DecodeParams p;
-  p.q = c.queries;
-  p.out = c.out;
+  auto p = params_of<kernels::DecodeParams>(s, c);
   p.q_token_stride = p.out_token_stride = s.shape.q_heads * s.shape.head_dim;
-  p.q_heads = static_cast<int>(s.shape.q_heads);
-  p.kv_heads = static_cast<int>(s.shape.kv_heads);
-  p.scale = kernels::kLn2;
-  p.pages = c.cache;
-  p.page_stride = c.block_stride;
-  p.head_stride = c.head_bytes;
   p.page_table = tables.block_table;
   p.page_tokens = kernels::kStepBlockTokens;
-  p.k_scale = c.k_scale;
-  p.v_scale = c.v_scale;
-  p.window_left = s.window_left();
-  p.soft_cap = s.shape.soft_cap.value_or(0);
-  p.alibi_slopes = s.shape.alibi_slopes;
   p.shares = reinterpret_cast<const kernels::DecodeShare*>(s.staged + s.lists.shares);
   p.rows = reinterpret_cast<const kernels::DecodeRow*>(s.staged + s.lists.rows);
   p.grid = static_cast<int>(s.limits.multiprocessors);
   p.partial_out = reinterpret_cast<float*>(s.memory.get() + s.workspace.out);
   p.partial_stats = reinterpret_cast<float2*>(s.memory.get() + s.workspace.stats);
   p.tickets = reinterpret_cast<std::uint32_t*>(s.memory.get() + s.workspace.tickets);
-  p.dependent_launch = c.dependent_launch;
   return s.sizes.kernels.decode(p, stream);
 }
 
 // The requests that neither of the others takes.
 int run_rows(const AttentionState& s, const AttentionCall& c, const kernels::StepTables& tables,
              cudaStream_t stream) {
-  kernels::AttentionRowsParams p;
+  auto p = params_of<kernels::AttentionRowsParams>(s, c);
   p.tables = tables;
   p.rows = c.rows;
-  p.q = c.queries;
-  p.out = c.out;
-  p.q_heads = static_cast<int>(s.shape.q_heads);
-  p.kv_heads = static_cast<int>(s.shape.kv_heads);
   p.head_dim = static_cast<int>(s.shape.head_dim);
-  p.scale = kernels::kLn2;
-  p.pages = c.cache;
-  p.page_stride = c.block_stride;
-  p.head_stride = c.head_bytes;
-  p.k_scale = c.k_scale;
-  p.v_scale = c.v_scale;
-  p.window_left = s.window_left();
-  p.soft_cap = s.shape.soft_cap.value_or(0);
-  p.alibi_slopes = s.shape.alibi_slopes;
   if (s.sizes.kernels.decode != nullptr) p.least_q_len = static_cast<int>(kMostDecodeRows) + 1;
-  p.dependent_launch = c.dependent_launch;
   switch (s.shape.cache) {
     case DType::kF32:
       return kernels::launch_attention_rows<float, float>(p, stream);

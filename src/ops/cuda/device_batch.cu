@@ -104,11 +104,6 @@ bool same(const AttentionShape& a, const AttentionShape& b) {
          a.alibi_slopes == b.alibi_slopes && a.fixed_splits == b.fixed_splits;
 }
 
-Buffer must(Result<Buffer> buffer) {
-  if (!buffer) throw DeviceError(buffer.error().message);
-  return std::move(*buffer);
-}
-
 }  // namespace
 
 std::int64_t DeviceBatch::gpu_bytes(const BatchLimits& limits) {
@@ -232,14 +227,13 @@ AttentionWork& DeviceBatch::attention(const AttentionShape& shape) {
   }
   const AttentionLimits limits = attention_limits(limits_, gpu_.multiprocessors());
   const std::int64_t n_bytes = AttentionWork::staged_bytes(shape, limits);
-  Buffer lists = must(Buffer::reserve_gpu(n_bytes));
-  Result<AttentionWork> made = AttentionWork::create(shape, limits, lists.data());
-  if (!made) throw DeviceError(made.error().message);
-  works_.push_back(
-      {.shape = shape,
-       .lists = std::move(lists),
-       .staged = {must(Buffer::reserve_pinned(n_bytes)), must(Buffer::reserve_pinned(n_bytes))},
-       .work = std::move(*made)});
+  Buffer lists = device_value(Buffer::reserve_gpu(n_bytes));
+  AttentionWork made = device_value(AttentionWork::create(shape, limits, lists.data()));
+  works_.push_back({.shape = shape,
+                    .lists = std::move(lists),
+                    .staged = {device_value(Buffer::reserve_pinned(n_bytes)),
+                               device_value(Buffer::reserve_pinned(n_bytes))},
+                    .work = std::move(made)});
   stage_attention(works_.back(), sequences_);
   return works_.back().work;
 }

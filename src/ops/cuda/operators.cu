@@ -25,10 +25,6 @@ void check(cudaError_t error, const char* what) {
   throw DeviceError(std::string("the GPU refused ") + what + ": " + cudaGetErrorString(error));
 }
 
-void check(const Result<void>& done) {
-  if (!done) throw DeviceError(done.error().message);
-}
-
 k::RowType row_type(DType t) {
   switch (t) {
     case DType::kF32:
@@ -50,23 +46,15 @@ class LinearState : public GpuExtension {
     if (slot == nullptr) slot = std::make_unique<LinearState>();
     return static_cast<LinearState&>(*slot);
   }
-  LinearState() {
-    Result<std::unique_ptr<GemmLt>> lt = GemmLt::create();
-    if (!lt) throw DeviceError(lt.error().message);
-    lt_ = std::move(*lt);
-    Result<Buffer> workspace = Buffer::reserve_gpu(kLtWorkspaceBytes);
-    if (!workspace) throw DeviceError(workspace.error().message);
-    workspace_ = std::move(*workspace);
-  }
   void run(Device& device, const LtProblem& problem) {
-    check(lt_->run(problem, {.workspace = workspace_.data(),
-                             .n_bytes = workspace_.n_bytes(),
-                             .stream = device.gpu()->stream()}));
+    device_done(lt_->run(problem, {.workspace = workspace_.data(),
+                                   .n_bytes = workspace_.n_bytes(),
+                                   .stream = device.gpu()->stream()}));
   }
 
  private:
-  std::unique_ptr<GemmLt> lt_;
-  Buffer workspace_;
+  std::unique_ptr<GemmLt> lt_ = device_value(GemmLt::create());
+  Buffer workspace_ = device_value(Buffer::reserve_gpu(kLtWorkspaceBytes));
 };
 
 /// What the matrix's arithmetic takes: bf16, or f32 with f32 weights.
@@ -113,7 +101,7 @@ void multiply_widened(Device& device, Arena& arena, LtProblem problem, const Dev
   problem.d_stride = problem.d_stride == 0 ? w.n : problem.d_stride;
   for (std::int64_t first = 0; first < w.n; first += at_once) {
     problem.n = std::min(at_once, w.n - first);
-    check(dequantize_rows(w, first, problem.n, part.data(), device.gpu()->stream()));
+    device_done(dequantize_rows(w, first, problem.n, part.data(), device.gpu()->stream()));
     problem.w = part.data();
     problem.d = d + first * size_of(problem.out);
     problem.bias = w.bias == nullptr ? nullptr : w.bias + first;
@@ -285,7 +273,6 @@ void gather_rows(Device& device, Tensor out, Tensor x, const Batch& batch) {
   p.out = out.as<float>();
   p.out_stride = out.stride(0);
   p.rows = out.dim(0);
-  p.out_stride = out.stride(0);
   p.n = static_cast<int>(out.dim(1));
   p.dependent_launch = device.gpu()->dependent_launch();
   check(k::launch_gather(p, device.gpu()->stream()), "a gather");
