@@ -127,9 +127,11 @@ Result<AttentionWork> AttentionWork::create(const AttentionShape& shape,
   return AttentionWork(std::move(state));
 }
 
-std::int64_t AttentionWork::stage(std::span<const SequenceRows> sequences,
-                                  std::span<const std::int32_t> table_begin, std::byte* host) {
-  AttentionState& s = *state_;
+namespace {
+
+// Sorts the step's sequences into those for decode and those for prefill.
+void sort_requests(AttentionState& s, std::span<const SequenceRows> sequences,
+                   std::span<const std::int32_t> table_begin) {
   s.short_requests.clear();
   s.long_requests.clear();
   std::int64_t table = 0;
@@ -146,24 +148,36 @@ std::int64_t AttentionWork::stage(std::span<const SequenceRows> sequences,
     const bool decodes = s.sizes.kernels.decode != nullptr && from.n_rows <= kMostDecodeRows;
     (decodes ? s.short_requests : s.long_requests).push_back(r);
   }
-  std::int64_t used = s.lists.shares;
-  if (s.sizes.kernels.decode != nullptr) {
-    kernels::plan_decode(s.short_requests, s.decode_options, s.decode_plan);
-    const kernels::DecodePlan& plan = s.decode_plan;
-    SPATE_CHECK_OP(static_cast<std::int64_t>(plan.rows.size()), <=, s.sizes.decode_rows);
-    SPATE_CHECK_OP(plan.slots, <=, s.sizes.slots);
-    write(host + s.lists.shares, plan.shares);
-    used = s.lists.rows + write(host + s.lists.rows, plan.rows);
-  }
-  std::int32_t n_tiles = 0;
-  if (s.sizes.kernels.prefill != nullptr && !s.long_requests.empty()) {
-    kernels::plan_prefill(s.long_requests, s.prefill_options, s.prefill_plan);
-    n_tiles = static_cast<std::int32_t>(s.prefill_plan.tiles.size());
-    SPATE_CHECK_OP(n_tiles, <=, s.sizes.tiles);
-    used = s.lists.tiles + write(host + s.lists.tiles, s.prefill_plan.tiles);
-  }
+}
+
+// Both return how many bytes from `host` on are in use now.
+std::int64_t stage_decode(AttentionState& s, std::byte* host) {
+  kernels::plan_decode(s.short_requests, s.decode_options, s.decode_plan);
+  const kernels::DecodePlan& plan = s.decode_plan;
+  SPATE_CHECK_OP(static_cast<std::int64_t>(plan.rows.size()), <=, s.sizes.decode_rows);
+  SPATE_CHECK_OP(plan.slots, <=, s.sizes.slots);
+  write(host + s.lists.shares, plan.shares);
+  return s.lists.rows + write(host + s.lists.rows, plan.rows);
+}
+std::int64_t stage_prefill(AttentionState& s, std::byte* host) {
+  kernels::plan_prefill(s.long_requests, s.prefill_options, s.prefill_plan);
+  const auto n_tiles = static_cast<std::int32_t>(s.prefill_plan.tiles.size());
+  SPATE_CHECK_OP(n_tiles, <=, s.sizes.tiles);
   std::memcpy(host, &n_tiles, sizeof(n_tiles));
-  return used;
+  return s.lists.tiles + write(host + s.lists.tiles, s.prefill_plan.tiles);
+}
+
+}  // namespace
+
+std::int64_t AttentionWork::stage(std::span<const SequenceRows> sequences,
+                                  std::span<const std::int32_t> table_begin, std::byte* host) {
+  AttentionState& s = *state_;
+  sort_requests(s, sequences, table_begin);
+  std::int64_t used = s.lists.shares;
+  std::memset(host, 0, static_cast<std::size_t>(used));  // no tiles
+  if (s.sizes.kernels.decode != nullptr) used = stage_decode(s, host);
+  const bool prefills = s.sizes.kernels.prefill != nullptr && !s.long_requests.empty();
+  return prefills ? stage_prefill(s, host) : used;
 }
 
 }  // namespace spate::ops::cuda

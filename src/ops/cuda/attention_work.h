@@ -71,6 +71,8 @@ class AttentionWork {
 
   AttentionWork(AttentionWork&&) noexcept;
   AttentionWork& operator=(AttentionWork&&) noexcept;
+  AttentionWork(const AttentionWork&) = delete;
+  AttentionWork& operator=(const AttentionWork&) = delete;
   ~AttentionWork();
 
   /// Writes the step's work lists to `host` (pinned, 16-byte aligned) and returns how many bytes

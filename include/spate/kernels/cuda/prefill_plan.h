@@ -130,6 +130,15 @@ struct PrefillPlanner {
       plan.tiles[first + i] = plan.unsorted[static_cast<std::size_t>(plan.keys[i].second)];
     }
   }
+  // Those with the most keys first.
+  void order_requests() {
+    plan.order.resize(requests.size());
+    std::iota(plan.order.begin(), plan.order.end(), 0);
+    std::sort(plan.order.begin(), plan.order.end(), [&](std::int32_t a, std::int32_t b) {
+      const std::int32_t x = request(a).kv_len, y = request(b).kv_len;
+      return x != y ? x > y : a < b;
+    });
+  }
   // Appends the tiles of the current group, those with the most keys first.
   void flush() {
     std::int32_t most = 0;
@@ -156,12 +165,7 @@ inline void plan_prefill(std::span<const AttentionRequest> requests, const Prefi
   plan.members.clear();
   plan.pack_shift = plan_detail::prefill_pack_shift(requests, o);
   plan_detail::PrefillPlanner planner{requests, o, plan, o.tile_rows >> plan.pack_shift};
-  plan.order.resize(requests.size());
-  std::iota(plan.order.begin(), plan.order.end(), 0);
-  std::sort(plan.order.begin(), plan.order.end(), [&](std::int32_t a, std::int32_t b) {
-    const std::int32_t x = planner.request(a).kv_len, y = planner.request(b).kv_len;
-    return x != y ? x > y : a < b;
-  });
+  planner.order_requests();
   std::int64_t bytes = 0;
   for (const std::int32_t i : plan.order) {
     const std::int64_t size = planner.request(i).kv_len * o.kv_token_bytes;
