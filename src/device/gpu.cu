@@ -12,6 +12,8 @@ void check(cudaError_t error, const char* what) {
   throw DeviceError(std::string("the GPU failed: ") + what + ": " + cudaGetErrorString(error));
 }
 
+__global__ void probe_kernel() {}
+
 Error refused(std::int64_t n_bytes, const char* what) {
   cudaGetLastError();
   std::size_t free = 0, total = 0;
@@ -23,6 +25,12 @@ Error refused(std::int64_t n_bytes, const char* what) {
 }
 
 }  // namespace
+
+int code_architecture() {
+  cudaFuncAttributes attributes{};
+  if (cudaFuncGetAttributes(&attributes, probe_kernel) != cudaSuccess) return 0;
+  return attributes.ptxVersion;
+}
 
 Result<std::unique_ptr<Gpu>> Gpu::open(int ordinal) {
   int count = 0;
@@ -42,6 +50,16 @@ Result<std::unique_ptr<Gpu>> Gpu::open(int ordinal) {
   cudaDeviceProp properties{};
   cudaError_t error = cudaSetDevice(ordinal);
   if (error == cudaSuccess) error = cudaGetDeviceProperties(&properties, ordinal);
+  if (error == cudaSuccess && code_architecture() == 0) {
+    cudaGetLastError();
+    return Error{ErrorCode::kUnsupported,
+                 std::string(properties.name) + " has compute capability " +
+                     std::to_string(properties.major) + "." + std::to_string(properties.minor) +
+                     ", for which this program has no code; build it with "
+                     "-DSPATE_CUDA_ARCHITECTURES=" +
+                     std::to_string(properties.major) + std::to_string(properties.minor) +
+                     " (80 and later), or use --device cpu"};
+  }
   if (error == cudaSuccess) error = cudaStreamCreateWithFlags(&gpu->stream_, cudaStreamNonBlocking);
   if (error != cudaSuccess) {
     return Error{ErrorCode::kUnsupported, "cuda:" + std::to_string(ordinal) +
@@ -49,7 +67,7 @@ Result<std::unique_ptr<Gpu>> Gpu::open(int ordinal) {
   }
   gpu->name_ = properties.name;
   gpu->multiprocessors_ = properties.multiProcessorCount;
-  gpu->architecture_ = properties.major * 10 + properties.minor;
+  gpu->architecture_ = code_architecture();
   gpu->dependent_launch_ = gpu->architecture_ >= 90;
   return std::move(gpu);  // nvcc does not move it into the Result by itself
 }

@@ -33,6 +33,10 @@ inline void device_done(const Result<void>& result) {
   if (!result) throw DeviceError(result.error().message);
 }
 
+/// Compute capability (times ten: 90 is Hopper) that the kernels were compiled for which the current
+/// device runs: less than its own where it translates code for an earlier one. 0: none runs.
+int code_architecture();
+
 /// What a layer above keeps for each GPU (a library's handle, its workspace). Made on first use.
 class GpuExtension {
  public:
@@ -52,7 +56,7 @@ class Gpu {
 
   const std::string& name() const { return name_; }
   int multiprocessors() const { return multiprocessors_; }
-  /// Compute capability times ten: 90 is Hopper.
+  /// code_architecture() of this device.
   int architecture() const { return architecture_; }
   CUstream_st* stream() const { return stream_; }
   std::int64_t total_bytes() const;

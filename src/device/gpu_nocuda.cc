@@ -16,6 +16,7 @@ Error no_cuda() {
 
 }  // namespace
 
+int code_architecture() { return 0; }
 Result<std::unique_ptr<Gpu>> Gpu::open(int /*ordinal*/) { return no_cuda(); }
 Gpu::~Gpu() = default;
 std::int64_t Gpu::total_bytes() const { return 0; }

@@ -3,6 +3,7 @@
 // (128, 256), ALiBi in Bloom, MPT, Baichuan and Falcon-RW (64, 80, 128).
 #pragma once
 
+#include "device/gpu.h"
 #include "ops/cuda/attention_kernels.h"
 #include "spate/kernels/cuda/decode_mma.cuh"
 #include "spate/kernels/cuda/decode_sm90.cuh"
@@ -17,11 +18,8 @@ using spate::cuda::Score;
 
 // Where there is no device to ask, sizes are those of Hopper.
 inline bool on_hopper() {
-  int device = 0, major = 0;
-  if (cudaGetDevice(&device) != cudaSuccess) return true;
-  if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess)
-    return true;
-  return major == 9;
+  const int architecture = code_architecture();
+  return architecture == 0 || architecture == 90;
 }
 
 template <class V>

@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""Runs the tests and the main benchmarks of a CUDA build on this machine's GPU and ends with one
+table (markdown). Exit status 1 if a test fails or a program does not run.
+
+usage: tools/gpu_report.py PROGRAMS [--tests]
+
+PROGRAMS: folder with spate_test_cuda, spate_test_cuda_engine, bench_cuda_attention and spate.
+--tests: no benchmarks. Run it in the root of a checkout: tests and benchmarks read its models.
+"""
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROW = re.compile(r"^ *\d+ (b.*?) \| (.*?) +([\d.]+) us +([\d.]+) TF +([\d.]+) TB/s$")
+# Variants of the attention benchmark that a user meets, by their names there.
+VARIANTS = {"tuned": "bf16", "pages": "bf16, pages", "bf16": "bf16", "fp8": "fp8 cache",
+            "int8": "int8 cache", "bf16 dependent": "bf16, behind a kernel"}
+ENGINE = [
+    ("8B bf16", "llama-3.1-8b", [], "1,16,64"),
+    ("8B fp8", "llama-3.1-8b", ["--weights", "fp8", "--kv-dtype", "fp8"], "1,16,64"),
+    ("8B q8", "llama-3.1-8b", ["--weights", "q8"], "1,16,64"),
+    ("8B q4", "llama-3.1-8b", ["--weights", "q4"], "1,16,64"),
+    ("1B bf16", "llama-3.2-1b", [], "1,16"),
+]
+
+
+class Report:
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, str, str, str]] = []
+        self.failed = False
+        self.bytes_per_second = 0.0  # a plain read, as measured in this run
+
+    def add(self, what: str, seen: str, limit: str = "", share: str = "") -> None:
+        self.rows.append((what, seen, limit, share))
+
+    def add_time(self, what: str, seconds: float, n_bytes: float, unit: str) -> None:
+        scale = {"us": 1e6, "ms": 1e3}[unit]
+        if not self.bytes_per_second:
+            self.add(what, f"{seconds * scale:.2f} {unit}")
+            return
+        limit = n_bytes / self.bytes_per_second
+        self.add(what, f"{seconds * scale:.2f} {unit}", f"{limit * scale:.2f} {unit}",
+                 f"{limit / seconds:.0%}")
+
+    def table(self, title: str) -> str:
+        head = (title, "seen", "limit", "limit / seen")
+        lines = [" | ".join(("", *row, "")).strip() for row in (head, ("---",) * 4, *self.rows)]
+        return "\n".join(lines)
+
+
+def output_of(command: list[str], timeout: int) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        print(f"{command[0]}: {error}", file=sys.stderr)
+        return None
+    if done.returncode != 0:
+        print(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr}{done.stdout[-2000:]}",
+              file=sys.stderr)
+        return None
+    return done.stdout
+
+
+def run_tests(report: Report, program: Path) -> None:
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        code = subprocess.run([program, "--gtest_brief=1", f"--gtest_output=json:{file.name}"],
+                              stdout=sys.stderr).returncode
+        text = Path(file.name).read_text()
+    result = json.loads(text) if text else {"tests": 0, "failures": 0, "time": "-"}
+    bad = result["failures"] + result.get("errors", 0)
+    report.failed |= code != 0 or result["tests"] == 0
+    report.add(program.name, f"{result['tests'] - bad} of {result['tests']} passed, "
+               f"{result['time']}")
+
+
+def run_attention(report: Report, program: Path) -> None:
+    text = output_of([str(program)], 300)
+    report.failed |= text is None
+    found = [match.groups() for match in map(ROW.match, (text or "").splitlines()) if match]
+    # The largest read is the chip's: small ones are mostly latency.
+    reads = [float(rate) for _, variant, _, _, rate in found if variant == "read only"]
+    report.bytes_per_second = max(reads, default=0) * 1e12
+    for shape, variant, us, flops, rate in found:
+        if variant not in VARIANTS:
+            continue
+        what = f"attention {shape}, {VARIANTS[variant]}"
+        if " q1 " in f" {shape} ":
+            report.add_time(what, float(us) * 1e-6, float(us) * float(rate) * 1e6, "us")
+        else:
+            report.add(what, f"{float(us):.1f} us", "", f"{float(flops):.0f} TFLOP/s")
+
+
+def run_engine(report: Report, program: Path) -> None:
+    for name, model, options, batch in ENGINE:
+        text = output_of([str(program), "bench", "latency", "--json", "--device", "cuda",
+                          "--load-format", "dummy", "--model", f"bench/models/{model}",
+                          "--prompt-len", "1024", "--output-len", "128", "--depth", "128",
+                          "--repeat", "2", "--batch", batch, *options], 120)
+        report.failed |= text is None
+        if text is None:
+            continue
+        result = json.loads(text)
+        weights = result["setup"]["weight_bytes"]
+        for d in result["decode"]:
+            report.add_time(f"{name}, step of {d['batch']}", d["step_ms"]["p50"] * 1e-3, weights,
+                            "ms")
+        first = result["first_token_seconds"]["median"]
+        report.add(f"{name}, prompt of 1024 to first token", f"{first * 1e3:.1f} ms")
+
+
+def main() -> int:
+    arguments = [a for a in sys.argv[1:] if a != "--tests"]
+    if len(arguments) != 1:
+        print(__doc__, file=sys.stderr)
+        return 2
+    programs = Path(arguments[0])
+    report = Report()
+    for name in ("spate_test_cuda", "spate_test_cuda_engine"):
+        run_tests(report, programs / name)
+    if "--tests" not in sys.argv:
+        run_attention(report, programs / "bench_cuda_attention")
+        run_engine(report, programs / "spate")
+    gpu = output_of(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"], 30)
+    print(report.table((gpu or "no GPU").splitlines()[0]))
+    return 1 if report.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
