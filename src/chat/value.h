@@ -68,7 +68,8 @@ class Value {
   Value(Value&& other) noexcept : kind_(other.kind_), markup_(other.markup_), bits_(other.bits_) {
     other.kind_ = Kind::kNone;
   }
-  Value& operator=(Value other) noexcept {
+  Value& operator=(const Value& other) { return *this = Value(other); }
+  Value& operator=(Value&& other) noexcept {
     std::swap(kind_, other.kind_);
     std::swap(markup_, other.markup_);
     std::swap(bits_, other.bits_);

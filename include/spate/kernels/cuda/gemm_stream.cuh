@@ -46,6 +46,7 @@ __device__ __forceinline__ void stream_produce(const StreamArguments& a,
 template <class C>
 __global__ __launch_bounds__(C::kThreads, 1) void stream_gemm_kernel(
     const __grid_constant__ StreamArguments args) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)  // empty in code for other GPUs
   extern __shared__ __align__(1024) std::uint8_t smem[];
   const StreamShared<C> shared(smem);
   const int warp = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 32, 0);
@@ -63,6 +64,7 @@ __global__ __launch_bounds__(C::kThreads, 1) void stream_gemm_kernel(
     registers_increase<C::kConsumerRegisters>();
     StreamConsumer<C>(args, shared).run();
   }
+#endif
 }
 
 // The weights as [chunks of k][rows][128 bytes], so that one copy brings rows x chunks.
