@@ -30,7 +30,7 @@ Value range(Runtime& rt, const std::tm& /*now*/, const Arguments& arguments) {
     if (__builtin_add_overflow(i, step, &i)) break;
   }
   rt.heap.work(static_cast<std::int64_t>(items.size()));
-  const Value v = rt.heap.list(std::move(items), SequenceKind::kRange);
+  Value v = rt.heap.list(std::move(items), SequenceKind::kRange);
   v.sequence().range = bounds;
   return v;
 }
