@@ -33,8 +33,9 @@ inline void device_done(const Result<void>& result) {
   if (!result) throw DeviceError(result.error().message);
 }
 
-/// Compute capability (times ten: 90 is Hopper) that the kernels were compiled for which the current
-/// device runs: less than its own where it translates code for an earlier one. 0: none runs.
+/// Compute capability (times ten: 90 is Hopper) that the kernels were compiled for which the
+/// current device runs: less than its own where it translates code for an earlier one. 0: none
+/// runs.
 int code_architecture();
 
 /// What a layer above keeps for each GPU (a library's handle, its workspace). Made on first use.
