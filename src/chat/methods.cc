@@ -92,7 +92,7 @@ Value changed_method(Runtime& rt, const Value& self, const Arguments& arguments)
 
 Value cycler_next(Runtime& /*rt*/, const Value& self, const Arguments& /*arguments*/) {
   auto& cycler = *static_cast<Cycler*>(self.object());
-  const Value v = cycler.items[static_cast<std::size_t>(cycler.position)];
+  Value v = cycler.items[static_cast<std::size_t>(cycler.position)];
   cycler.position = (cycler.position + 1) % static_cast<std::int64_t>(cycler.items.size());
   return v;
 }

@@ -33,16 +33,14 @@ bool has_items_by_index(const Value& v) {
 }
 
 Value substring(Runtime& rt, const Value& base, std::int64_t begin, std::int64_t end) {
-  const std::string& text = base.text();
+  const std::string_view text = base.text();
   const bool ascii = base.rep()->code_points == static_cast<std::int64_t>(text.size());
   if (!ascii) rt.heap.work_bytes(text.size());
   const std::int64_t from = ascii ? begin : byte_offset(text, begin);
   const std::int64_t to =
-      ascii ? end
-            : from + byte_offset(std::string_view(text).substr(static_cast<std::size_t>(from)),
-                                 end - begin);
-  const Value v = rt.heap.string(
-      text.substr(static_cast<std::size_t>(from), static_cast<std::size_t>(to - from)));
+      ascii ? end : from + byte_offset(text.substr(static_cast<std::size_t>(from)), end - begin);
+  const Value v = rt.heap.string(std::string(
+      text.substr(static_cast<std::size_t>(from), static_cast<std::size_t>(to - from))));
   return base.markup() ? v.with_markup() : v;
 }
 
@@ -300,6 +298,14 @@ bool is_iterable(const Value& v) {
          v.is(Kind::kLoop);
 }
 
+// An iterator gives its items once.
+std::vector<Value> items_of(Runtime& rt, Sequence& s) {
+  rt.heap.work(static_cast<std::int64_t>(s.items.size()));
+  if (s.kind != SequenceKind::kIterator) return s.items;
+  const bool consumed = std::exchange(s.consumed, true);
+  return consumed ? std::vector<Value>() : s.items;
+}
+
 std::vector<Value> iterate(Runtime& rt, const Value& v) {
   std::vector<Value> items;
   switch (v.kind()) {
@@ -314,17 +320,8 @@ std::vector<Value> iterate(Runtime& rt, const Value& v) {
       rt.heap.work(static_cast<std::int64_t>(v.dict().entries.size()));
       for (const Pair& entry : v.dict().entries) items.push_back(entry.key);
       break;
-    case Kind::kSequence: {
-      Sequence& s = v.sequence();
-      rt.heap.work(static_cast<std::int64_t>(s.items.size()));
-      if (s.kind == SequenceKind::kIterator) {
-        if (!s.consumed) items = s.items;
-        s.consumed = true;
-      } else {
-        items = s.items;
-      }
-      break;
-    }
+    case Kind::kSequence:
+      return items_of(rt, v.sequence());
     default:
       fail("a value of type " + std::string(type_name(v)) + " cannot be iterated",
            "loop over a list, a dict or a string");

@@ -36,9 +36,7 @@ class Parser {
         output(body);
       } else {
         in_.expect(TokenKind::kBlockBegin, "a block");
-        const bool ended =
-            std::any_of(ends.begin(), ends.end(), [&](auto end) { return in_.at_name(end); });
-        if (ended) {
+        if (at_one_of(ends)) {
           --depth_;
           return body;
         }
@@ -52,6 +50,10 @@ class Parser {
     }
     --depth_;
     return body;
+  }
+
+  bool at_one_of(Ends ends) const {
+    return std::any_of(ends.begin(), ends.end(), [&](auto end) { return in_.at_name(end); });
   }
 
   // The rest of an opening tag, then its body.

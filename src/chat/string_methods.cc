@@ -28,10 +28,10 @@ Value mapped(Runtime& rt, const Value& self, const Arguments& arguments) {
 template <Side kSide>
 Value strip(Runtime& rt, const Value& self, const Arguments& arguments) {
   const Bound bound("strip", arguments, {"chars"}, 0);
-  if (!bound.has(0)) return same(rt, self, std::string(strip_space(self.text(), kSide)));
+  if (!bound.has(0)) return same(rt, self, std::string{strip_space(self.text(), kSide)});
   const std::string_view set = bound.text(0, "");
   rt.heap.work_bytes(set.size() * 4 + self.text().size() * std::min<std::size_t>(set.size(), 64));
-  return same(rt, self, std::string(strip_any(self.text(), set, kSide)));
+  return same(rt, self, std::string{strip_any(self.text(), set, kSide)});
 }
 
 // Which bytes of the string the optional start and stop arguments select; nothing if they cross.
@@ -56,8 +56,8 @@ Window window(const Value& self, const Bound& bound, std::size_t start_argument)
 }
 
 std::string_view view(const Value& self, const Window& w) {
-  return std::string_view(self.text())
-      .substr(static_cast<std::size_t>(w.begin), static_cast<std::size_t>(w.end - w.begin));
+  const std::string_view text = self.text();
+  return text.substr(static_cast<std::size_t>(w.begin), static_cast<std::size_t>(w.end - w.begin));
 }
 
 template <bool kEnd>

@@ -63,7 +63,7 @@ void set_variables(Interpreter& interpreter, const ChatInput& input) {
 }  // namespace
 }  // namespace chat
 
-Result<ChatTemplate> ChatTemplate::parse(std::string source) {
+Result<ChatTemplate> ChatTemplate::parse(const std::string& source) {
   if (source.size() > chat::kMaxSourceBytes) {
     return Error{ErrorCode::kInvalidArgument,
                  "chat template: " + std::to_string(source.size()) +

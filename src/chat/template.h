@@ -33,7 +33,7 @@ struct ChatInput {
 class ChatTemplate {
  public:
   /// An error names line, column and what is wrong there.
-  static Result<ChatTemplate> parse(std::string source);
+  static Result<ChatTemplate> parse(const std::string& source);
 
   /// The prompt. An error names line, column and expression; also when the template itself refuses
   /// the conversation (raise_exception) or a limit is reached.

@@ -108,7 +108,8 @@ void Value::release() {
   StringRep* rep = bits_.string;
   if (rep == nullptr || rep->heap == nullptr || --rep->references > 0) return;
   rep->heap->give(static_cast<std::int64_t>(rep->text.size() + sizeof(StringRep)));
-  delete rep;
+  // A representation without a heap, like the one of Dict::find, has returned above.
+  delete rep;  // NOLINT(clang-analyzer-cplusplus.NewDelete)
 }
 
 Value Heap::string(std::string text) {

@@ -84,9 +84,10 @@ void AddedTokens::split(std::string_view text, bool normalized, bool parse_speci
     std::size_t begin = at;
     std::size_t end = at + match.length;
     at = end;
-    if (token.special && !parse_special) continue;
-    if (token.single_word && touches_word(text, begin, end)) continue;
-    if (begin < done) continue;  // swallowed by the white space of the token before
+    const bool unwanted =
+        (token.special && !parse_special) || (token.single_word && touches_word(text, begin, end));
+    const bool swallowed = begin < done;  // by the white space of the token before
+    if (unwanted || swallowed) continue;
     if (token.lstrip) begin = skip_spaces_left(text, begin, done);
     if (token.rstrip) end = skip_spaces_right(text, end);
     if (done < begin) parts.push_back({text.substr(done, begin - done)});

@@ -30,7 +30,7 @@ ByteTrie::ByteTrie(std::vector<std::pair<std::string, std::int32_t>> keys) {
   }
   root_.fill(-1);
   for (std::int32_t i = 0; i < nodes_[0].children; ++i) {
-    root_[nodes_[static_cast<std::size_t>(i + 1)].byte] = i + 1;
+    root_[nodes_[static_cast<std::size_t>(i) + 1].byte] = i + 1;
   }
 }
 
