@@ -45,6 +45,22 @@ TokenId parse_named_id(const JsonNode& node) {
   return parse_id(items[1]);
 }
 
+SpecialFrame parse_nested(const JsonNode& node, int depth);
+
+SpecialFrame parse_sequence(const JsonNode& node, int depth) {
+  if (depth > kMaxNesting) node.refuse(ErrorCode::kUnsupported, "nested too deeply");
+  SpecialFrame frame;
+  for (const JsonNode& item : node.at("processors").items()) {
+    const SpecialFrame outer = parse_nested(item, depth + 1);
+    frame.before.insert(frame.before.begin(), outer.before.begin(), outer.before.end());
+    frame.after.insert(frame.after.end(), outer.after.begin(), outer.after.end());
+    if (frame.before.size() + frame.after.size() > kMaxTokens) {
+      item.refuse(ErrorCode::kUnsupported, fmt::format("adds more than {} tokens", kMaxTokens));
+    }
+  }
+  return frame;
+}
+
 SpecialFrame parse_nested(const JsonNode& node, int depth) {
   const std::string type = node.text("type");
   if (type == "ByteLevel") return {};  // only moves offsets, which Spate does not have
@@ -52,19 +68,7 @@ SpecialFrame parse_nested(const JsonNode& node, int depth) {
   if (type == "RobertaProcessing" || type == "BertProcessing") {
     return {{parse_named_id(node.at("cls"))}, {parse_named_id(node.at("sep"))}};
   }
-  if (type == "Sequence") {
-    if (depth > kMaxNesting) node.refuse(ErrorCode::kUnsupported, "nested too deeply");
-    SpecialFrame frame;
-    for (const JsonNode& item : node.at("processors").items()) {
-      const SpecialFrame outer = parse_nested(item, depth + 1);
-      frame.before.insert(frame.before.begin(), outer.before.begin(), outer.before.end());
-      frame.after.insert(frame.after.end(), outer.after.begin(), outer.after.end());
-      if (frame.before.size() + frame.after.size() > kMaxTokens) {
-        item.refuse(ErrorCode::kUnsupported, fmt::format("adds more than {} tokens", kMaxTokens));
-      }
-    }
-    return frame;
-  }
+  if (type == "Sequence") return parse_sequence(node, depth);
   node.refuse(ErrorCode::kUnsupported, fmt::format("unknown post-processor '{}'", type));
 }
 

@@ -175,18 +175,22 @@ class Metaspace final : public PreTokenizer {
           prepend_ == Prepend::kAlways || (prepend_ == Prepend::kFirst && segment.at_start);
       const bool has = segment.text.front() == ' ' || segment.text.starts_with(replacement_);
       if (here && !has) out += replacement_;
-      for (const char c : segment.text) {
-        if (c == ' ') {
-          out += replacement_;
-        } else {
-          out.push_back(c);
-        }
-      }
+      append_replaced(segment.text, out);
     });
     if (split_) split_->apply(segments);
   }
 
  private:
+  void append_replaced(std::string_view text, std::string& out) const {
+    for (const char c : text) {
+      if (c == ' ') {
+        out += replacement_;
+      } else {
+        out.push_back(c);
+      }
+    }
+  }
+
   std::string replacement_;
   Prepend prepend_;
   std::optional<PatternSplit> split_{};

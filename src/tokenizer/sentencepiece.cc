@@ -13,6 +13,20 @@
 namespace spate {
 namespace {
 
+PieceType parse_piece_type(ProtobufReader& reader) {
+  const std::uint64_t type = reader.varint();
+  if (type < 1 || type > 6) reader.refuse(fmt::format("unknown piece type {}", type));
+  return static_cast<PieceType>(type);
+}
+
+SentencePieceModel::Algorithm parse_algorithm(ProtobufReader& reader) {
+  const std::uint64_t type = reader.varint();
+  if (type != 1 && type != 2) {
+    reader.refuse(fmt::format("model type {}; only UNIGRAM (1) and BPE (2) are known", type));
+  }
+  return static_cast<SentencePieceModel::Algorithm>(type);
+}
+
 Piece parse_piece(ProtobufReader reader, std::size_t index) {
   Piece piece;
   while (reader.next()) {
@@ -23,12 +37,9 @@ Piece parse_piece(ProtobufReader reader, std::size_t index) {
       case 2:
         piece.score = reader.real();
         break;
-      case 3: {
-        const std::uint64_t type = reader.varint();
-        if (type < 1 || type > 6) reader.refuse(fmt::format("unknown piece type {}", type));
-        piece.type = static_cast<PieceType>(type);
+      case 3:
+        piece.type = parse_piece_type(reader);
         break;
-      }
       default:
         break;
     }
@@ -42,14 +53,9 @@ Piece parse_piece(ProtobufReader reader, std::size_t index) {
 void parse_trainer(ProtobufReader reader, SentencePieceModel& model) {
   while (reader.next()) {
     switch (reader.field()) {
-      case 3: {
-        const std::uint64_t type = reader.varint();
-        if (type != 1 && type != 2) {
-          reader.refuse(fmt::format("model type {}; only UNIGRAM (1) and BPE (2) are known", type));
-        }
-        model.algorithm = static_cast<SentencePieceModel::Algorithm>(type);
+      case 3:
+        model.algorithm = parse_algorithm(reader);
         break;
-      }
       case 24:
         model.whitespace_as_suffix = reader.boolean();
         break;
