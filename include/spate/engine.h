@@ -69,6 +69,8 @@ struct EngineStats {
   std::int64_t steps = 0, prompt_tokens = 0, generated_tokens = 0, preemptions = 0;
   std::int64_t running = 0, waiting = 0, kv_blocks_used = 0, kv_blocks = 0;
   bool packed = false;  // the weights lie as kernels like them best; steps get no faster
+  /// Of a GPU, while there was work: in steps and between them. Zeros on the CPU.
+  double device_busy_seconds = 0.0, device_idle_seconds = 0.0;
 };
 
 /// A message of a conversation: roles are "system", "user", "assistant".
@@ -116,7 +118,8 @@ class Engine {
   bool step();
   /// Steps until every request is done.
   void run_until_idle();
-  /// Adds the time of every operator of later steps to `profile`; null: no longer. Borrowed.
+  /// Adds the time of every operator of later steps to `profile`; null: no longer. Borrowed until
+  /// the steps that began meanwhile are done.
   void set_profile(Profile* profile);
   /// Submits one request, runs the engine until it is done and returns its result.
   Result<RequestResult> complete(Request request);

@@ -35,6 +35,12 @@ struct StepResult {
   std::span<const DeviceToken> tokens{};
 };
 
+/// Of a device that runs beside the host, since creation; zeros for the CPU.
+struct DeviceTime {
+  double busy_seconds = 0.0;  // from a step's first operator to its end
+  double idle_seconds = 0.0;  // between two steps; the next one's tables arriving included
+};
+
 class Executor {
  public:
   Executor() = default;
@@ -54,6 +60,9 @@ class Executor {
   virtual StepResult collect() = 0;
   /// The sequence has ended or lost its cache.
   virtual void forget(SequenceId /*sequence*/) {}
+  /// There is nothing to launch and nothing to collect.
+  virtual void rest() {}
+  virtual DeviceTime device_time() const { return {}; }
 };
 
 /// What a plan's chunks are as a batch of rows, in vectors that are reused.

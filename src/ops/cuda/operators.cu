@@ -4,9 +4,11 @@
 
 #include "core/check.h"
 #include "device/gpu.h"
+#include "device/gpu_timeline.h"
 #include "ops/cuda/device_batch.h"
 #include "ops/cuda/gemm_lt.h"
 #include "ops/cuda/linear_stream.h"
+#include "ops/cuda/op_costs.h"
 #include "ops/cuda/operators.h"
 #include "quant/device_matrix.h"
 #include "spate/kernels/cuda/activation.cuh"
@@ -62,11 +64,26 @@ DType input_of(const DeviceMatrix& w) {
   return w.format == DeviceFormat::kF32 ? DType::kF32 : DType::kBF16;
 }
 
+OpCost product_cost(const char* name, const Rows& x, const Matrix& matrix) {
+  const DeviceMatrix& w = *matrix.on_device();
+  return {.name = name,
+          .k = w.k,
+          .n = w.n,
+          .rows = rows_class(x.count()),
+          .arithmetic = w.format == DeviceFormat::kF32   ? Arithmetic::kF32
+                        : w.format == DeviceFormat::kFp8 ? Arithmetic::kFp8
+                                                         : Arithmetic::kBF16,
+          .operations = 2.0 * static_cast<double>(x.count() * w.k * w.n),
+          .n_bytes =
+              static_cast<double>(weight_bytes(w.format, w.n, w.k) + scale_bytes(w.format, w.n))};
+}
+
 /// The rows as the matrix takes them: normalized, narrowed; e4m3 with a scale a row.
 Tensor input_rows(Device& device, Arena& arena, const Rows& x, DType type,
                   float* scales = nullptr) {
   if (!x.norm && x.values.dtype() == type) return x.values;
   const Tensor out = arena.allocate(type, {x.count(), x.values.dim(1)});
+  const GpuOpTimer timer(device, [&] { return moving_cost("normalize", {x.values, out}); });
   k::NormalizeParams p{};
   p.x = x.values.data();
   p.x_type = row_type(x.values.dtype());
@@ -175,10 +192,12 @@ void multiply(Device& device, Arena& arena, Tensor out, const Rows& x, const Mat
 }  // namespace
 
 void matmul(Device& device, Arena& arena, Tensor out, const Rows& x, const Matrix& w) {
+  const GpuOpTimer timer(device, [&] { return product_cost("matmul", x, w); });
   multiply(device, arena, out, x, w, false);
 }
 
 void matmul_add(Device& device, Arena& arena, Tensor residual, const Rows& x, const Matrix& w) {
+  const GpuOpTimer timer(device, [&] { return product_cost("matmul_add", x, w); });
   multiply(device, arena, residual, x, w, true);
 }
 
@@ -187,6 +206,8 @@ Rows activated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix&
   const DeviceMatrix& m = *w.on_device();
   const std::int64_t n = gated ? m.n / 2 : m.n;
   const DType type = input_of(m);
+  const GpuOpTimer timer(
+      device, [&] { return product_cost(gated ? "gated_matmul" : "activated_matmul", x, w); });
   const Tensor out = arena.allocate(type, {x.count(), n});
   const std::int64_t mark = arena.mark();
   if (gated && streams(*device.gpu(), m, x.count(), StreamResult::kGated)) {
@@ -197,6 +218,7 @@ Rows activated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix&
   }
   const Tensor sums = arena.allocate(type, {x.count(), m.n});
   multiply(device, arena, sums, x, w, false);
+  const GpuOpTimer activation_timer(device, [&] { return moving_cost("activate", {sums, out}); });
   k::ActivationParams p{};
   p.x = sums.data();
   p.x_type = row_type(type);
@@ -218,10 +240,14 @@ Tensor project_qkv(Device& device, Arena& arena, const Rows& x, const Matrix& w,
                    const QkvParams& params, const KvWrite& kv) {
   const DeviceMatrix& m = *w.on_device();
   const DType type = input_of(m);
+  const GpuOpTimer timer(device, [&] { return product_cost("project_qkv", x, w); });
   const Tensor queries = arena.allocate(type, {x.count(), params.query_heads, params.head_dim});
   const std::int64_t mark = arena.mark();
   const Tensor sums = arena.allocate(type, {x.count(), m.n});
   multiply(device, arena, sums, x, w, false);
+  const GpuOpTimer finish_timer(device, [&] {
+    return moving_cost("rotate_and_store", {sums, sums});
+  });
   k::FinishQkvParams p{};
   p.sums = sums.data();
   p.sums_type = row_type(type);
@@ -253,6 +279,7 @@ Tensor project_qkv(Device& device, Arena& arena, const Rows& x, const Matrix& w,
 }
 
 void embed(Device& device, Tensor out, Tensor table, const Batch& batch) {
+  const GpuOpTimer timer(device, [&] { return moving_cost("embed", {out}); });
   k::EmbedParams p{};
   p.table = table.data();
   p.table_type = row_type(table.dtype());
@@ -266,6 +293,7 @@ void embed(Device& device, Tensor out, Tensor table, const Batch& batch) {
 }
 
 void gather_rows(Device& device, Tensor out, Tensor x, const Batch& batch) {
+  const GpuOpTimer timer(device, [&] { return moving_cost("gather", {out, out}); });
   k::GatherParams p{};
   p.x = x.as<float>();
   p.x_stride = x.stride(0);
@@ -283,6 +311,9 @@ Rows attention(Device& device, Arena& arena, Tensor queries, const KvLayer& laye
   const std::int64_t rows = queries.dim(0);
   const Tensor out = arena.allocate(queries.dtype(), {rows, params.query_heads * layer.head_dim});
   DeviceBatch& tables = *batch.on_device;
+  const GpuOpTimer timer(device, [&] {
+    return attention_cost(tables.sequences(), layer, params.query_heads, params.window);
+  });
   const AttentionWork& work = tables.attention({.q_heads = params.query_heads,
                                                 .kv_heads = layer.kv_heads,
                                                 .head_dim = layer.head_dim,
