@@ -72,7 +72,7 @@ void add_engine_options(CLI::App& command, EngineOptions& o) {
   add("--device", o.device, "cpu, cuda, cuda:1");
   add("--dtype", o.dtype, "arithmetic: auto, f32, bf16");
   add("--weights", o.weights, "auto (as stored), q8, q4, on a GPU fp8: quantize while loading");
-  add("--kv-dtype", o.kv_dtype, "auto, f32, f16, bf16, int8; on a GPU auto, bf16, fp8");
+  add("--kv-dtype", o.kv_dtype, "auto, f32, f16, bf16, int8; on a GPU auto, bf16, fp8, int8");
   add("--kv-cache", o.kv_cache, "segment, paged");
   add("--kv-memory", o.kv_memory, "size of the cache, e.g. 2GiB; 0: chosen")
       ->transform(CLI::AsSizeValue(false));

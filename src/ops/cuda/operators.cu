@@ -35,6 +35,8 @@ k::RowType row_type(DType t) {
       return k::RowType::kF16;
     case DType::kF8E4M3:
       return k::RowType::kE4M3;
+    case DType::kI8:
+      return k::RowType::kI8;
     default:
       return k::RowType::kBF16;
   }
