@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "apps/commands.h"
+#include "device/gpu.h"
 #include "engine/options.h"
 
 namespace spate::apps {
@@ -74,7 +75,9 @@ Result<std::unique_ptr<Device>> bench_device(const EngineOptions& o) {
   if (!choices) return choices.error();
   const CpuOptions host{.threads = {.threads = o.threads}, .isa = choices->isa};
   if (!choices->gpu) return Device::cpu(host);
-  return Device::cuda(*choices->gpu, host);
+  Result<std::unique_ptr<Device>> device = Device::cuda(*choices->gpu, host);
+  if (device) (*device)->gpu()->set_deterministic(o.deterministic);
+  return device;
 }
 
 std::string figure(double value) {
@@ -105,6 +108,7 @@ Json setup_json(const BenchOptions& o, const ModelInfo& info) {
           {"kv_cache", info.kv_cache},
           {"device", info.device},
           {"max_batch_tokens", info.max_batch_tokens},
+          {"deterministic", o.engine.deterministic},
           {"repeat", o.repeat}};
 }
 

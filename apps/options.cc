@@ -87,6 +87,10 @@ void add_engine_options(CLI::App& command, EngineOptions& o) {
       "when a request joins: lookahead (its expected length fits), exact (its longest does)");
   add("--policy", o.policy, "who is first: fifo, prefill-first, shortest-first, priority");
   add("--seed", o.seed, "of requests that bring none");
+  command
+      .add_flag("--deterministic", o.deterministic,
+                "on a GPU: the same bits whatever runs beside a request (a CPU always gives them)")
+      ->group("Engine");
   add("--load-format", o.load_format, "auto, dummy (random weights of the config's shape)");
 }
 

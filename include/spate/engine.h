@@ -38,6 +38,8 @@ struct EngineOptions {
   /// Who is served first: fifo, prefill-first, shortest-first, priority.
   std::string policy = "fifo";
   std::uint64_t seed = 0;
+  /// On a GPU: a request's bits do not depend on what runs beside it. A CPU always keeps that.
+  bool deterministic = false;
   std::string load_format = "auto";  // auto, dummy (random weights of the config's shape)
 };
 

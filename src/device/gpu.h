@@ -74,6 +74,9 @@ class Gpu {
   GpuTimeline& timeline() { return *timeline_; }
   /// Launches may overlap with the end of their predecessor (programmatic stream serialization).
   bool dependent_launch() const { return dependent_launch_; }
+  /// Operators give a row the same bits whatever rows are beside it. Set before the first one.
+  bool deterministic() const { return deterministic_; }
+  void set_deterministic(bool on) { deterministic_ = on; }
 
  private:
   Gpu();
@@ -81,6 +84,7 @@ class Gpu {
   int multiprocessors_ = 0;
   int architecture_ = 0;
   bool dependent_launch_ = true;
+  bool deterministic_ = false;
   CUstream_st* stream_ = nullptr;
   std::unique_ptr<GpuExtension> extension_;
   std::unique_ptr<GpuTimeline> timeline_;

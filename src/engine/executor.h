@@ -72,6 +72,11 @@ struct StagedPlan {
   std::vector<std::int64_t> logit_rows{};
   std::int64_t end_position = 0;  // of the longest sequence
 
+  bool has_prompt_rows() const {
+    return std::any_of(sequences.begin(), sequences.end(),
+                       [](const SequenceRows& s) { return s.n_prompt_rows > 0; });
+  }
+
   /// `in_flight` gives the id that stands for a token not yet known.
   template <class InFlight>
   void fill(const Plan& plan, const Scheduler& scheduler, const KvAllocator& allocator,
@@ -95,7 +100,9 @@ void StagedPlan::fill(const Plan& plan, const Scheduler& scheduler, const KvAllo
     sequences.push_back({.first_row = row,
                          .n_rows = chunk.count,
                          .first_position = chunk.first,
-                         .blocks = allocator.block_ids(chunk.sequence)});
+                         .blocks = allocator.block_ids(chunk.sequence),
+                         .n_prompt_rows = std::clamp<std::int64_t>(sequence->n_prompt - chunk.first,
+                                                                   0, chunk.count)});
     for (std::int64_t i = chunk.count - chunk.n_logits; i < chunk.count; ++i) {
       logit_rows.push_back(row + i);
     }

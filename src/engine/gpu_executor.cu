@@ -195,6 +195,8 @@ bool GpuExecutor::is_recordable(const Plan& plan, std::span<const RowOrder> orde
   if (plan.n_tokens != static_cast<std::int64_t>(plan.chunks.size()) ||
       plan.n_logits != plan.n_tokens)
     return false;
+  // A recording has no kernel for rows of prompts.
+  if (gpu_.deterministic() && staged_.has_prompt_rows()) return false;
   return std::none_of(orders.begin(), orders.end(), [](const RowOrder& o) { return o.on_host; });
 }
 
@@ -341,7 +343,8 @@ std::int64_t gpu_table_bytes(const DecoderShape& s, const GpuLimits& limits, DTy
          DeviceBatch::attention_bytes(batch, {.q_heads = s.query_heads,
                                               .kv_heads = s.kv_heads,
                                               .head_dim = s.head_dim,
-                                              .cache = kv_dtype});
+                                              .cache = kv_dtype,
+                                              .deterministic = limits.deterministic});
 }
 
 Result<std::unique_ptr<Executor>> make_gpu_executor(GpuParts parts, const DecoderShape& shape) {

@@ -47,9 +47,11 @@ class LinearState : public GpuExtension {
  public:
   static LinearState& of(Device& device) {
     std::unique_ptr<GpuExtension>& slot = device.gpu()->extension();
-    if (slot == nullptr) slot = std::make_unique<LinearState>();
+    if (slot == nullptr) slot = std::make_unique<LinearState>(device.gpu()->deterministic());
     return static_cast<LinearState&>(*slot);
   }
+  explicit LinearState(bool deterministic)
+      : lt_(device_value(GemmLt::create({.deterministic = deterministic}))) {}
   void run(Device& device, const LtProblem& problem) {
     device_done(lt_->run(problem, {.workspace = workspace_.data(),
                                    .n_bytes = workspace_.n_bytes(),
@@ -57,7 +59,7 @@ class LinearState : public GpuExtension {
   }
 
  private:
-  std::unique_ptr<GemmLt> lt_ = device_value(GemmLt::create());
+  std::unique_ptr<GemmLt> lt_;
   Buffer workspace_ = device_value(Buffer::reserve_gpu(kLtWorkspaceBytes));
 };
 
@@ -322,7 +324,8 @@ Rows attention(Device& device, Arena& arena, Tensor queries, const KvLayer& laye
                                                 .cache = layer.dtype,
                                                 .window = params.window,
                                                 .soft_cap = params.soft_cap,
-                                                .alibi_slopes = params.alibi_slopes});
+                                                .alibi_slopes = params.alibi_slopes,
+                                                .deterministic = device.gpu()->deterministic()});
   const AttentionCall call{.cache = layer.base,
                            .block_stride = layer.block_stride,
                            .head_bytes = layer.head_bytes,
