@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 
 #include "apps/commands.h"
+#include "device/gpu.h"
+#include "engine/options.h"
 
 namespace spate::apps {
 namespace {
@@ -68,12 +70,14 @@ void add_phase_options(CLI::App& command, PhaseOptions& o) {
       ->capture_default_str();
 }
 
-std::unique_ptr<Device> bench_device(const EngineOptions& o) {
-  CpuOptions cpu{.threads = {.threads = o.threads}};
-  for (const CpuIsa isa : {CpuIsa::kGeneric, CpuIsa::kAvx2}) {
-    if (o.isa == name_of(isa)) cpu.isa = isa;
-  }
-  return Device::cpu(cpu);
+Result<std::unique_ptr<Device>> bench_device(const EngineOptions& o) {
+  const Result<EngineChoices> choices = parse_options(o);
+  if (!choices) return choices.error();
+  const CpuOptions host{.threads = {.threads = o.threads}, .isa = choices->isa};
+  if (!choices->gpu) return Device::cpu(host);
+  Result<std::unique_ptr<Device>> device = Device::cuda(*choices->gpu, host);
+  if (device) (*device)->gpu()->set_deterministic(o.deterministic);
+  return device;
 }
 
 std::string figure(double value) {
@@ -104,15 +108,8 @@ Json setup_json(const BenchOptions& o, const ModelInfo& info) {
           {"kv_cache", info.kv_cache},
           {"device", info.device},
           {"max_batch_tokens", info.max_batch_tokens},
+          {"deterministic", o.engine.deterministic},
           {"repeat", o.repeat}};
-}
-
-Result<void> only_on_cpu(std::string_view what, const BenchOptions& o) {
-  if (o.engine.device == "cpu") return {};
-  return Error{ErrorCode::kUnsupported,
-               fmt::format("bench {} knows no GPU yet; use --device cpu, or bench latency and "
-                           "bench throughput with --device {}",
-                           what, o.engine.device)};
 }
 
 /// "" on the CPU, else the GPU's name and "with".

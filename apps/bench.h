@@ -8,6 +8,8 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/options.h"
+#include "bench/ceilings.h"
+#include "bench/phase.h"
 #include "bench/report.h"
 #include "bench/statistics.h"
 #include "core/json.h"
@@ -23,8 +25,6 @@ struct BenchOptions {
 };
 
 void add_bench_options(CLI::App& command, BenchOptions& options);
-/// An error for a measurement that knows no GPU yet, when one is asked for.
-Result<void> only_on_cpu(std::string_view what, const BenchOptions& options);
 
 /// What is timed where prefill and decode are looked at apart.
 struct PhaseOptions {
@@ -46,15 +46,28 @@ void add_bench_latency(CLI::App& bench, int& exit_code);
 void add_bench_kernels(CLI::App& bench, int& exit_code);
 void add_bench_roofline(CLI::App& bench, int& exit_code);
 
-/// Workers like the engine's, for what runs beside it: one of the two sleeps. After open_engine,
-/// which checks the options.
-std::unique_ptr<Device> bench_device(const EngineOptions& options);
+/// A device like the engine's, for what runs beside it: one of the two sleeps. On a GPU it and what
+/// it needs come first: an engine takes the rest of the memory.
+Result<std::unique_ptr<Device>> bench_device(const EngineOptions& options);
 
 /// "12.3", three digits that count or more.
 std::string figure(double value);
 /// A row of a table: name, median, min, max.
 std::vector<std::string> summary_row(const std::string& name, const bench::Summary& s);
 Json summary_json(const bench::Summary& s);
+
+/// What the machine can do at best, in words, in JSON, and as lines of a chart.
+bench::Table ceiling_table(const bench::Ceilings& ceilings, const char* title);
+Json ceilings_json(const bench::Ceilings& ceilings);
+bench::RooflineChart roofline_of(const bench::Ceilings& ceilings);
+
+/// Where a phase's time goes, each step: a line for each operator.
+bench::Table operator_table(const bench::Phase& phase, const bench::Ceilings& ceilings);
+bench::BarChart operator_chart(const bench::Phase& phase, const bench::Ceilings& ceilings);
+Json operators_json(const bench::Phase& phase, const bench::Ceilings& ceilings);
+
+/// "3 %".
+std::string percent(double share);
 
 /// What was run on what: for the JSON and the page.
 Json setup_json(const BenchOptions& options, const ModelInfo& info);

@@ -26,12 +26,8 @@ Result<bench::KernelOptions> kernel_options(const BenchOptions& o, const ModelIn
 }
 
 bench::Table table_of(const std::vector<KernelResult>& results, const Ceilings& c) {
-  bench::Table table{
-      .title = fmt::format("operators alone; in this run {:.1f} GB/s, int8 {:.0f} GOP/s, bf16 "
-                           "{:.0f} GFLOP/s, f32 {:.0f} GFLOP/s",
-                           c.read_bytes / 1e9, c.int8_operations / 1e9, c.bf16_operations / 1e9,
-                           c.f32_operations / 1e9),
-      .head = {"", "us", "GB/s", "GOP/s", "limit us", "share of limit"}};
+  bench::Table table{.title = "operators alone",
+                     .head = {"", "us", "GB/s", "GOP/s", "limit us", "share of limit"}};
   for (const KernelResult& r : results) {
     const double limit = c.seconds(r.cost);
     table.rows.push_back({fmt::format("{}: {}", r.name, r.shape), figure(r.seconds * 1e6),
@@ -43,11 +39,7 @@ bench::Table table_of(const std::vector<KernelResult>& results, const Ceilings& 
 }
 
 bench::RooflineChart chart_of(const std::vector<KernelResult>& results, const Ceilings& c) {
-  bench::RooflineChart chart{
-      .title = "roofline",
-      .bytes = c.read_bytes,
-      .ceilings = {
-          {"int8", c.int8_operations}, {"bf16", c.bf16_operations}, {"f32", c.f32_operations}}};
+  bench::RooflineChart chart = roofline_of(c);
   for (const KernelResult& r : results) {
     chart.points.push_back({.group = r.name,
                             .name = r.shape,
@@ -61,11 +53,7 @@ Json json_of(const BenchOptions& o, const ModelInfo& info, const std::vector<Ker
              const Ceilings& c) {
   Json json = {{"benchmark", "kernels"},
                {"setup", setup_json(o, info)},
-               {"ceilings",
-                {{"read_bytes_per_second", c.read_bytes},
-                 {"int8_operations_per_second", c.int8_operations},
-                 {"bf16_operations_per_second", c.bf16_operations},
-                 {"f32_operations_per_second", c.f32_operations}}},
+               {"ceilings", ceilings_json(c)},
                {"operators", Json::array()}};
   for (const KernelResult& r : results) {
     json["operators"].push_back({{"name", r.name},
@@ -80,7 +68,6 @@ Json json_of(const BenchOptions& o, const ModelInfo& info, const std::vector<Ker
 }
 
 int kernels(BenchOptions o) {
-  if (const Result<void> cpu = only_on_cpu("kernels", o); !cpu) return fail(cpu.error());
   const Result<std::string> path = resolve_model(o.engine.model);
   if (!path) return fail(path.error());
   o.engine.model = *path;
@@ -88,15 +75,17 @@ int kernels(BenchOptions o) {
   if (!info) return fail(info.error());
   const Result<bench::KernelOptions> options = kernel_options(o, *info);
   if (!options) return fail(options.error());
-  const std::unique_ptr<Device> device = bench_device(o.engine);
-  Result<bench::CeilingMeter> meter = bench::CeilingMeter::create(*device);
+  const Result<std::unique_ptr<Device>> device = bench_device(o.engine);
+  if (!device) return fail(device.error());
+  Result<bench::CeilingMeter> meter = bench::CeilingMeter::create(**device);
   if (!meter) return fail(meter.error());
-  const auto results = bench::measure_kernels(*device, *options, [&] { meter->sample(); });
+  const auto results = bench::measure_kernels(**device, *options, [&] { meter->sample(); });
   if (!results) return fail(results.error());
   const Ceilings c = meter->ceilings();
   return publish(o, json_of(o, *info, *results, c),
                  {.title = "spate bench kernels",
-                  .tables = {table_of(*results, c)},
+                  .tables = {ceiling_table(c, "what this machine can do, measured in between"),
+                             table_of(*results, c)},
                   .rooflines = {chart_of(*results, c)}});
 }
 

@@ -21,6 +21,7 @@ struct Decoding {
   std::int64_t batch = 1;
   std::vector<double> rates{};  // tokens a second, all sequences
   std::vector<double> step_ms{};
+  bench::DeviceShare device{};  // of all repeats together
 };
 struct Latency {
   double ready_seconds = 0.0;
@@ -31,18 +32,16 @@ struct Latency {
 };
 
 Result<void> measure_decoding(const LatencyCommand& o, Engine& engine, Decoding& out) {
-  const Result<std::vector<double>> steps =
+  const Result<bench::DecodeRun> run =
       bench::run_decode(engine, {.batch = out.batch,
                                  .steps = o.shape.output_len,
                                  .depth = o.shape.depth,
                                  .step_tokens = o.bench.engine.max_batch_tokens});
-  if (!steps) return steps.error();
-  double sum = 0.0;
-  for (const double s : *steps) {
-    sum += s;
-    out.step_ms.push_back(s * 1e3);
-  }
-  out.rates.push_back(static_cast<double>(out.batch * o.shape.output_len) / sum);
+  if (!run) return run.error();
+  for (const double s : run->step_seconds) out.step_ms.push_back(s * 1e3);
+  out.rates.push_back(static_cast<double>(out.batch * o.shape.output_len) / run->seconds);
+  out.device.busy_seconds += run->device.busy_seconds;
+  out.device.idle_seconds += run->device.idle_seconds;
   return {};
 }
 
@@ -86,6 +85,11 @@ bench::Table speed_table(const LatencyCommand& o, const Latency& l) {
       summary_row(fmt::format("prefill {} at depth {}", o.shape.prompt_len, o.prefill_depth()),
                   bench::summarize(l.prefill_rates));
   prefill.insert(prefill.end(), {"", "", "", ""});
+  const bool on_gpu = l.decoding.front().device.any();
+  if (on_gpu) {
+    table.head.emplace_back("GPU idle");
+    prefill.emplace_back();
+  }
   table.rows.push_back(std::move(prefill));
   for (const Decoding& d : l.decoding) {
     const bench::Summary rate = bench::summarize(d.rates);
@@ -94,6 +98,7 @@ bench::Table speed_table(const LatencyCommand& o, const Latency& l) {
         rate);
     row.push_back(figure(rate.median / static_cast<double>(d.batch)));
     for (const double p : {0.5, 0.9, 0.99}) row.push_back(figure(bench::percentile(d.step_ms, p)));
+    if (on_gpu) row.push_back(percent(d.device.idle_share()));
     table.rows.push_back(std::move(row));
   }
   return table;
@@ -128,6 +133,7 @@ Json json_of(const LatencyCommand& o, const ModelInfo& info, const Latency& l) {
                                {{"p50", bench::percentile(d.step_ms, 0.5)},
                                 {"p90", bench::percentile(d.step_ms, 0.9)},
                                 {"p99", bench::percentile(d.step_ms, 0.99)}}}});
+    if (d.device.any()) json["decode"].back()["gpu_idle_share"] = d.device.idle_share();
   }
   return json;
 }

@@ -19,6 +19,8 @@ using bench::title_of;
 struct RooflineCommand {
   BenchOptions bench;
   PhaseOptions shape{.output_len = 32, .batches = {1, 16}};
+
+  bool on_gpu() const { return bench.engine.device != "cpu"; }
 };
 
 /// The repeats of each phase, and the machine between them.
@@ -39,6 +41,19 @@ struct Measured {
   }
 };
 
+/// A GPU's phase runs twice: marks for the profile would lengthen what is timed.
+template <class Run>
+Result<Phase> timed_and_profiled(Phase phase, bool on_gpu, const Run& run) {
+  const auto timed = run(on_gpu ? nullptr : &phase.profile);
+  if (!timed) return timed.error();
+  phase.seconds = timed->seconds;
+  phase.device = timed->device;
+  if (on_gpu) {
+    if (const auto profiled = run(&phase.profile); !profiled) return profiled.error();
+  }
+  return phase;
+}
+
 Result<Phase> prefill_phase(const RooflineCommand& o, Engine& engine) {
   const std::int64_t step = engine.info().max_batch_tokens;
   const bench::PrefillShape shape{
@@ -46,10 +61,9 @@ Result<Phase> prefill_phase(const RooflineCommand& o, Engine& engine) {
   Phase phase{.name = fmt::format("prefill {} at depth {}", shape.tokens, shape.depth),
               .tokens = shape.tokens,
               .steps = (shape.tokens + step - 1) / step};
-  const Result<bench::PrefillRun> run = bench::run_prefill(engine, shape, &phase.profile);
-  if (!run) return run.error();
-  phase.seconds = run->seconds;
-  return phase;
+  return timed_and_profiled(std::move(phase), o.on_gpu(), [&](Profile* profile) {
+    return bench::run_prefill(engine, shape, profile);
+  });
 }
 
 Result<Phase> decode_phase(const RooflineCommand& o, Engine& engine, std::int64_t batch) {
@@ -60,10 +74,9 @@ Result<Phase> decode_phase(const RooflineCommand& o, Engine& engine, std::int64_
   Phase phase{.name = fmt::format("decode {} at depth {}", batch, shape.depth),
               .tokens = batch * shape.steps,
               .steps = shape.steps};
-  const Result<std::vector<double>> steps = bench::run_decode(engine, shape, &phase.profile);
-  if (!steps) return steps.error();
-  for (const double s : *steps) phase.seconds += s;
-  return phase;
+  return timed_and_profiled(std::move(phase), o.on_gpu(), [&](Profile* profile) {
+    return bench::run_decode(engine, shape, profile);
+  });
 }
 
 Result<Measured> measure(const RooflineCommand& o, Engine& engine, bench::CeilingMeter& meter) {
@@ -87,21 +100,11 @@ Result<Measured> measure(const RooflineCommand& o, Engine& engine, bench::Ceilin
   return out;
 }
 
-std::string percent(double share) { return fmt::format("{:.0f} %", 100.0 * share); }
-
-bench::Table ceiling_table(const Ceilings& c) {
-  return {.title = "what this machine can do, measured between the phases",
-          .head = {"", "a second"},
-          .rows = {{"plain read, all threads", fmt::format("{:.1f} GB", c.read_bytes / 1e9)},
-                   {"int8 products", fmt::format("{:.0f} GOP", c.int8_operations / 1e9)},
-                   {"bf16 products", fmt::format("{:.0f} GFLOP", c.bf16_operations / 1e9)},
-                   {"f32 products", fmt::format("{:.0f} GFLOP", c.f32_operations / 1e9)}}};
-}
-
 bench::Table phase_table(const std::vector<Phase>& phases, const Ceilings& c) {
   bench::Table table{
       .title = "phases, each step",
       .head = {"", "tokens/s", "MB", "GOP", "ms", "to read", "to compute", "share of limit"}};
+  if (!phases.empty() && phases.front().device.any()) table.head.emplace_back("GPU idle");
   for (const Phase& p : phases) {
     const bench::PhaseLimit limit = limit_of(p, c);
     const auto n = static_cast<double>(p.steps);
@@ -109,52 +112,13 @@ bench::Table phase_table(const std::vector<Phase>& phases, const Ceilings& c) {
                           figure(p.n_bytes() / n / 1e6), figure(p.operations() / n / 1e9),
                           figure(p.seconds / n * 1e3), figure(limit.memory / n * 1e3),
                           figure(limit.compute / n * 1e3), percent(limit.seconds() / p.seconds)});
+    if (p.device.any()) table.rows.back().push_back(percent(p.device.idle_share()));
   }
   return table;
-}
-
-bench::Table operator_table(const Phase& p, const Ceilings& c) {
-  bench::Table table{.title = fmt::format("{}: where a step's {} ms go", p.name,
-                                          figure(p.seconds / static_cast<double>(p.steps) * 1e3)),
-                     .head = {"operator", "calls", "ms", "of the step", "GB/s", "GOP/s", "limit ms",
-                              "share of limit"}};
-  const auto n = static_cast<double>(p.steps);
-  for (const Profile::Line& l : p.profile.lines()) {
-    const double limit = c.seconds(l.cost);
-    table.rows.push_back({title_of(l.cost), figure(static_cast<double>(l.calls) / n),
-                          figure(l.seconds / n * 1e3), percent(l.seconds / p.seconds),
-                          figure(l.cost.n_bytes / l.seconds / 1e9),
-                          figure(l.cost.operations / l.seconds / 1e9), figure(limit / n * 1e3),
-                          percent(limit / l.seconds)});
-  }
-  table.rows.push_back({"between operators", "", figure(p.other_seconds() / n * 1e3),
-                        percent(p.other_seconds() / p.seconds), "", "", "", ""});
-  return table;
-}
-
-bench::BarChart operator_chart(const Phase& p, const Ceilings& c) {
-  bench::BarChart chart{.title = p.name + ": milliseconds of a step"};
-  const auto n = static_cast<double>(p.steps);
-  for (const Profile::Line& l : p.profile.lines()) {
-    const double limit = c.seconds(l.cost);
-    chart.bars.push_back({.name = title_of(l.cost),
-                          .value = l.seconds / n * 1e3,
-                          .limit = std::min(limit, l.seconds) / n * 1e3,
-                          .note = fmt::format("{} ms, {} of limit", figure(l.seconds / n * 1e3),
-                                              percent(limit / l.seconds))});
-  }
-  const double other = p.other_seconds() / n * 1e3;
-  chart.bars.push_back(
-      {.name = "between operators", .value = other, .note = fmt::format("{} ms", figure(other))});
-  return chart;
 }
 
 bench::RooflineChart roofline_chart(const std::vector<Phase>& phases, const Ceilings& c) {
-  bench::RooflineChart chart{
-      .title = "roofline",
-      .bytes = c.read_bytes,
-      .ceilings = {
-          {"int8", c.int8_operations}, {"bf16", c.bf16_operations}, {"f32", c.f32_operations}}};
+  bench::RooflineChart chart = roofline_of(c);
   for (const Phase& p : phases) {
     chart.points.push_back({.group = p.name,
                             .intensity = p.operations() / p.n_bytes(),
@@ -183,19 +147,10 @@ Json phase_json(const Phase& p, const Ceilings& c) {
                {"memory_seconds", limit.memory},
                {"compute_seconds", limit.compute},
                {"share_of_limit", limit.seconds() / p.seconds},
+               {"profiled_seconds", p.profiled_seconds()},
                {"seconds_between_operators", p.other_seconds()},
-               {"operators", Json::array()}};
-  for (const Profile::Line& l : p.profile.lines()) {
-    json["operators"].push_back({{"name", l.cost.name},
-                                 {"k", l.cost.k},
-                                 {"n", l.cost.n},
-                                 {"arithmetic", name_of(l.cost.arithmetic)},
-                                 {"calls", l.calls},
-                                 {"seconds", l.seconds},
-                                 {"bytes", l.cost.n_bytes},
-                                 {"operations", l.cost.operations},
-                                 {"limit_seconds", c.seconds(l.cost)}});
-  }
+               {"operators", operators_json(p, c)}};
+  if (p.device.any()) json["gpu_idle_share"] = p.device.idle_share();
   return json;
 }
 
@@ -203,30 +158,28 @@ Json json_of(const RooflineCommand& o, const ModelInfo& info, const std::vector<
              const Ceilings& c) {
   Json json = {{"benchmark", "roofline"},
                {"setup", setup_json(o.bench, info)},
-               {"ceilings",
-                {{"read_bytes_per_second", c.read_bytes},
-                 {"int8_operations_per_second", c.int8_operations},
-                 {"bf16_operations_per_second", c.bf16_operations},
-                 {"f32_operations_per_second", c.f32_operations}}},
+               {"ceilings", ceilings_json(c)},
                {"phases", Json::array()}};
   for (const Phase& p : phases) json["phases"].push_back(phase_json(p, c));
   return json;
 }
 
 int roofline(const RooflineCommand& o) {
-  if (const Result<void> cpu = only_on_cpu("roofline", o.bench); !cpu) return fail(cpu.error());
+  const Result<std::unique_ptr<Device>> device = bench_device(o.bench.engine);
+  if (!device) return fail(device.error());
+  Result<bench::CeilingMeter> meter = bench::CeilingMeter::create(**device);
+  if (!meter) return fail(meter.error());
   auto engine = open_engine(o.bench.engine);
   if (!engine) return fail(engine.error());
-  const std::unique_ptr<Device> device = bench_device(o.bench.engine);
-  Result<bench::CeilingMeter> meter = bench::CeilingMeter::create(*device);
-  if (!meter) return fail(meter.error());
   Result<Measured> measured = measure(o, **engine, *meter);
   if (!measured) return fail(measured.error());
   const std::vector<Phase> phases = measured->medians();
   const Ceilings& c = measured->ceilings;
-  bench::Report report{.title = "spate bench roofline",
-                       .tables = {ceiling_table(c), phase_table(phases, c)},
-                       .rooflines = {roofline_chart(phases, c)}};
+  bench::Report report{
+      .title = "spate bench roofline",
+      .tables = {ceiling_table(c, "what this machine can do, measured between the phases"),
+                 phase_table(phases, c)},
+      .rooflines = {roofline_chart(phases, c)}};
   for (const Phase& p : phases) {
     report.tables.push_back(operator_table(p, c));
     report.bars.push_back(operator_chart(p, c));

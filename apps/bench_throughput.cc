@@ -1,4 +1,6 @@
 // spate bench throughput: many requests at once, from the first step to the last token.
+#include <optional>
+
 #include <fmt/format.h>
 
 #include "apps/bench.h"
@@ -12,6 +14,13 @@ struct ThroughputCommand {
   std::int64_t num_prompts = 0;  // 0: 32, or the whole trace
   bench::Lengths lengths{.input = 128, .output = 64};
   std::string trace;
+  bool operators = false;
+};
+
+/// Where the time of one more run goes.
+struct Profiled {
+  bench::Phase phase{};
+  bench::Ceilings ceilings{};
 };
 
 Result<std::vector<bench::Lengths>> lengths_of(const ThroughputCommand& o) {
@@ -44,9 +53,13 @@ constexpr Figure kFigures[] = {
     {"sequences a step (mean)", "mean_batch",
      [](const bench::ThroughputRun& r) { return r.mean_batch; }},
 };
+constexpr Figure kIdle = {"GPU idle, %", "gpu_idle_percent", [](const bench::ThroughputRun& r) {
+                            return 100.0 * r.device.idle_share();
+                          }};
 
 int publish_runs(const ThroughputCommand& o, const ModelInfo& info,
-                 const std::vector<bench::ThroughputRun>& runs) {
+                 const std::vector<bench::ThroughputRun>& runs,
+                 const std::optional<Profiled>& profiled) {
   const bench::ThroughputRun& first = runs.front();
   Json json = {{"benchmark", "throughput"},
                {"setup", setup_json(o.bench, info)},
@@ -58,7 +71,9 @@ int publish_runs(const ThroughputCommand& o, const ModelInfo& info,
                            "tokens, {} times",
                            first.requests, first.prompt_tokens, first.output_tokens, runs.size()),
       .head = {"", "median", "min", "max"}};
-  for (const Figure& f : kFigures) {
+  std::vector<Figure> figures(std::begin(kFigures), std::end(kFigures));
+  if (first.device.any()) figures.push_back(kIdle);
+  for (const Figure& f : figures) {
     std::vector<double> values;
     for (const bench::ThroughputRun& r : runs) values.push_back(f.of(r));
     const bench::Summary summary = bench::summarize(values);
@@ -70,13 +85,46 @@ int publish_runs(const ThroughputCommand& o, const ModelInfo& info,
   for (const bench::ThroughputRun& r : runs) {
     for (const double s : r.step_seconds) steps.series[0].milliseconds.push_back(s * 1e3);
   }
-  return publish(o.bench, json,
-                 {.title = "spate bench throughput", .tables = {table}, .distributions = {steps}});
+  bench::Report report{
+      .title = "spate bench throughput", .tables = {table}, .distributions = {steps}};
+  if (profiled) {
+    json["operators"] = operators_json(profiled->phase, profiled->ceilings);
+    json["ceilings"] = ceilings_json(profiled->ceilings);
+    report.tables.push_back(
+        ceiling_table(profiled->ceilings, "what this machine can do, measured before the runs"));
+    report.tables.push_back(operator_table(profiled->phase, profiled->ceilings));
+    report.bars.push_back(operator_chart(profiled->phase, profiled->ceilings));
+  }
+  return publish(o.bench, json, std::move(report));
+}
+
+Result<bench::Phase> profile_run(Engine& engine, const std::vector<bench::Lengths>& lengths) {
+  bench::Phase phase{.name = "all requests once more", .steps = 1};
+  const auto run = bench::run_throughput(engine, lengths, &phase.profile);
+  if (!run) return run.error();
+  phase.seconds = run->seconds;
+  phase.device = run->device;
+  return phase;
+}
+
+Result<bench::Ceilings> measure_ceilings(const EngineOptions& o) {
+  const Result<std::unique_ptr<Device>> device = bench_device(o);
+  if (!device) return device.error();
+  Result<bench::CeilingMeter> meter = bench::CeilingMeter::create(**device);
+  if (!meter) return meter.error();
+  meter->sample();
+  return meter->ceilings();
 }
 
 int throughput(const ThroughputCommand& o) {
   const auto lengths = lengths_of(o);
   if (!lengths) return fail(lengths.error());
+  std::optional<Profiled> profiled;
+  if (o.operators) {
+    const Result<bench::Ceilings> ceilings = measure_ceilings(o.bench.engine);
+    if (!ceilings) return fail(ceilings.error());
+    profiled = Profiled{.ceilings = *ceilings};
+  }
   const auto engine = open_engine(o.bench.engine);
   if (!engine) return fail(engine.error());
   const Result<void> warm = bench::warm_up(**engine);
@@ -87,7 +135,12 @@ int throughput(const ThroughputCommand& o) {
     if (!run) return fail(run.error());
     runs.push_back(std::move(*run));
   }
-  return publish_runs(o, (*engine)->info(), runs);
+  if (profiled) {
+    Result<bench::Phase> phase = profile_run(**engine, *lengths);
+    if (!phase) return fail(phase.error());
+    profiled->phase = std::move(*phase);
+  }
+  return publish_runs(o, (*engine)->info(), runs, profiled);
 }
 
 }  // namespace
@@ -105,6 +158,8 @@ void add_bench_throughput(CLI::App& bench, int& exit_code) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_option("--trace", o->trace, "lengths from a JSON file instead: [[in, out], ...]");
+  command->add_flag("--operators", o->operators,
+                    "run once more and show which operators the time goes to");
   add_bench_options(*command, o->bench);
   command->callback([o, &exit_code] { exit_code = throughput(*o); });
 }

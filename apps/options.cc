@@ -72,7 +72,7 @@ void add_engine_options(CLI::App& command, EngineOptions& o) {
   add("--device", o.device, "cpu, cuda, cuda:1");
   add("--dtype", o.dtype, "arithmetic: auto, f32, bf16");
   add("--weights", o.weights, "auto (as stored), q8, q4, on a GPU fp8: quantize while loading");
-  add("--kv-dtype", o.kv_dtype, "auto, f32, f16, bf16, int8; on a GPU auto, bf16, fp8");
+  add("--kv-dtype", o.kv_dtype, "auto, f32, f16, bf16, int8; on a GPU auto, bf16, fp8, int8");
   add("--kv-cache", o.kv_cache, "segment, paged");
   add("--kv-memory", o.kv_memory, "size of the cache, e.g. 2GiB; 0: chosen")
       ->transform(CLI::AsSizeValue(false));
@@ -87,6 +87,10 @@ void add_engine_options(CLI::App& command, EngineOptions& o) {
       "when a request joins: lookahead (its expected length fits), exact (its longest does)");
   add("--policy", o.policy, "who is first: fifo, prefill-first, shortest-first, priority");
   add("--seed", o.seed, "of requests that bring none");
+  command
+      .add_flag("--deterministic", o.deterministic,
+                "on a GPU: the same bits whatever runs beside a request (a CPU always gives them)")
+      ->group("Engine");
   add("--load-format", o.load_format, "auto, dummy (random weights of the config's shape)");
 }
 

@@ -24,7 +24,7 @@ struct EngineOptions {
   std::string device = "cpu";  // "cpu", "cuda", "cuda:1"
   std::string dtype = "auto";  // arithmetic: auto, f32, bf16, f16
   std::string weights = "auto";       // auto (as stored), q8, q4; on a GPU fp8 too
-  std::string kv_dtype = "auto";      // auto, f32, f16, bf16, int8; on a GPU auto, bf16, f32, fp8
+  std::string kv_dtype = "auto";      // auto, f32, f16, bf16, int8; on a GPU bf16, f32, fp8, int8
   std::string kv_cache = "segment";   // segment, paged
   std::int64_t kv_memory = 0;         // bytes; 0: from what the machine has left
   std::int64_t context_length = 0;    // tokens; 0: the model's own
@@ -38,6 +38,8 @@ struct EngineOptions {
   /// Who is served first: fifo, prefill-first, shortest-first, priority.
   std::string policy = "fifo";
   std::uint64_t seed = 0;
+  /// On a GPU: a request's bits do not depend on what runs beside it. A CPU always keeps that.
+  bool deterministic = false;
   std::string load_format = "auto";  // auto, dummy (random weights of the config's shape)
 };
 
@@ -69,6 +71,8 @@ struct EngineStats {
   std::int64_t steps = 0, prompt_tokens = 0, generated_tokens = 0, preemptions = 0;
   std::int64_t running = 0, waiting = 0, kv_blocks_used = 0, kv_blocks = 0;
   bool packed = false;  // the weights lie as kernels like them best; steps get no faster
+  /// Of a GPU, while there was work: in steps and between them. Zeros on the CPU.
+  double device_busy_seconds = 0.0, device_idle_seconds = 0.0;
 };
 
 /// A message of a conversation: roles are "system", "user", "assistant".
@@ -116,7 +120,8 @@ class Engine {
   bool step();
   /// Steps until every request is done.
   void run_until_idle();
-  /// Adds the time of every operator of later steps to `profile`; null: no longer. Borrowed.
+  /// Adds the time of every operator of later steps to `profile`; null: no longer. Borrowed until
+  /// the steps that began meanwhile are done.
   void set_profile(Profile* profile);
   /// Submits one request, runs the engine until it is done and returns its result.
   Result<RequestResult> complete(Request request);

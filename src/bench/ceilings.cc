@@ -29,6 +29,8 @@ double Ceilings::operations(Arithmetic a) const {
       return int8_operations;
     case Arithmetic::kBF16:
       return bf16_operations;
+    case Arithmetic::kFp8:
+      return fp8_operations;
     default:
       return f32_operations;
   }
@@ -39,14 +41,19 @@ double Ceilings::seconds(const OpCost& cost) const {
 }
 
 Result<CeilingMeter> CeilingMeter::create(Device& device, double burst_seconds) {
+  CeilingMeter meter(device, burst_seconds);
+  if (device.is_cuda()) {
+    Result<std::unique_ptr<GpuProbe>> probe = GpuProbe::create(device);
+    if (!probe) return probe.error();
+    meter.gpu_ = std::move(*probe);
+    return meter;
+  }
   Result<Buffer> buffer = Buffer::reserve_host(kReadBytes);
   if (!buffer) return buffer.error();
-  std::memset(buffer->data(), 1, static_cast<std::size_t>(kReadBytes));
-  return CeilingMeter(device, burst_seconds, std::move(*buffer));
+  meter.buffer_ = std::move(*buffer);
+  std::memset(meter.buffer_.data(), 1, static_cast<std::size_t>(kReadBytes));
+  return meter;
 }
-
-CeilingMeter::CeilingMeter(Device& device, double burst_seconds, Buffer buffer)
-    : device_(&device), burst_seconds_(burst_seconds), buffer_(std::move(buffer)) {}
 
 double CeilingMeter::operations_in_burst(double (*rounds)(std::int64_t)) {
   std::this_thread::sleep_for(kRest);
@@ -80,7 +87,17 @@ double CeilingMeter::bytes_in_burst() {
   return static_cast<double>(passes * kReadBytes) / seconds_since(begin);
 }
 
+void CeilingMeter::sample_gpu() {
+  const GpuBurst burst = gpu_->sample(burst_seconds_);
+  read_.push_back(burst.read_bytes);
+  bf16_.push_back(burst.bf16_operations);
+  f32_.push_back(burst.f32_operations);
+  fp8_.push_back(burst.fp8_operations);
+  clock_.push_back(burst.clock_hz);
+}
+
 void CeilingMeter::sample() {
+  if (gpu_ != nullptr) return sample_gpu();
   const ops::cpu::PeakKernels kernels = ops::cpu::peak_kernels(*device_);
   read_.push_back(bytes_in_burst());
   int8_.push_back(operations_in_burst(kernels.int8_rounds));
@@ -92,7 +109,9 @@ Ceilings CeilingMeter::ceilings() const {
   return {.read_bytes = summarize(read_).median,
           .int8_operations = summarize(int8_).median,
           .bf16_operations = summarize(bf16_).median,
-          .f32_operations = summarize(f32_).median};
+          .f32_operations = summarize(f32_).median,
+          .fp8_operations = summarize(fp8_).median,
+          .clock_hz = summarize(clock_).median};
 }
 
 }  // namespace spate::bench

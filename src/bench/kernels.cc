@@ -260,6 +260,7 @@ class KernelBench {
 
 Result<std::vector<KernelResult>> measure_kernels(Device& device, const KernelOptions& options,
                                                   const std::function<void()>& between) {
+  if (device.is_cuda()) return measure_gpu_kernels(device, options, between);
   Result<KernelBench> bench = KernelBench::create(device, options);
   if (!bench) return bench.error();
   return bench->run(between);

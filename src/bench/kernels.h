@@ -33,4 +33,8 @@ struct KernelResult {
 Result<std::vector<KernelResult>> measure_kernels(Device& device, const KernelOptions& options,
                                                   const std::function<void()>& between);
 
+/// The same on a GPU, from recorded launches (gpu_kernels.cu).
+Result<std::vector<KernelResult>> measure_gpu_kernels(Device& device, const KernelOptions& options,
+                                                      const std::function<void()>& between);
+
 }  // namespace spate::bench

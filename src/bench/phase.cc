@@ -16,6 +16,10 @@ double Phase::n_bytes() const {
   return sum;
 }
 
+double Phase::profiled_seconds() const {
+  return device.any() ? profile.seconds() + profile.between_seconds() : seconds;
+}
+
 PhaseLimit limit_of(const Phase& phase, const Ceilings& ceilings) {
   PhaseLimit limit{.memory = phase.n_bytes() / ceilings.read_bytes};
   for (const Profile::Line& l : phase.profile.lines()) {
@@ -25,8 +29,10 @@ PhaseLimit limit_of(const Phase& phase, const Ceilings& ceilings) {
 }
 
 std::string title_of(const OpCost& cost) {
-  return cost.n == 0 ? std::string(cost.name)
-                     : fmt::format("{} {} x {}", cost.name, cost.k, cost.n);
+  std::string title(cost.name);
+  if (cost.n > 0) title += fmt::format(" {} x {}", cost.k, cost.n);
+  if (cost.rows > 0) title += fmt::format(", {} row{}", cost.rows, cost.rows == 1 ? "" : "s");
+  return title;
 }
 
 }  // namespace spate::bench

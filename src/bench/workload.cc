@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <optional>
 
 #include <fmt/format.h>
@@ -34,6 +35,13 @@ double timed_step(Engine& engine) {
   const Clock::time_point begin = Clock::now();
   engine.step();
   return seconds_since(begin);
+}
+
+/// The device's part of what happened since `before`.
+DeviceShare device_since(const EngineStats& before, const Engine& engine) {
+  const EngineStats after = engine.stats();
+  return {.busy_seconds = after.device_busy_seconds - before.device_busy_seconds,
+          .idle_seconds = after.device_idle_seconds - before.device_idle_seconds};
 }
 
 /// Ends what a measurement has left behind.
@@ -131,7 +139,8 @@ Result<void> submit_all(Engine& engine, const std::vector<Lengths>& lengths, Thr
 
 }  // namespace
 
-Result<ThroughputRun> run_throughput(Engine& engine, const std::vector<Lengths>& lengths) {
+Result<ThroughputRun> run_throughput(Engine& engine, const std::vector<Lengths>& lengths,
+                                     Profile* profile) {
   ThroughputRun run;
   const EngineStats before = engine.stats();
   std::optional<Error> failed;
@@ -139,6 +148,7 @@ Result<ThroughputRun> run_throughput(Engine& engine, const std::vector<Lengths>&
   const Result<void> submitted = submit_all(engine, lengths, run, failed);
   if (!submitted) return submitted.error();
   std::int64_t sequences = 0;
+  engine.set_profile(profile);
   for (;;) {
     const Clock::time_point step_begin = Clock::now();
     const std::int64_t ended = run.requests;
@@ -147,6 +157,8 @@ Result<ThroughputRun> run_throughput(Engine& engine, const std::vector<Lengths>&
     sequences += engine.stats().running + run.requests - ended;
   }
   run.seconds = seconds_since(begin);
+  engine.set_profile(nullptr);
+  run.device = device_since(before, engine);
   if (failed) return *failed;
   const EngineStats after = engine.stats();
   run.steps = after.steps - before.steps;
@@ -168,18 +180,21 @@ Result<PrefillRun> run_prefill(Engine& engine, const PrefillShape& shape, Profil
   const Result<RequestId> id = engine.submit(std::move(request));
   if (!id) return id.error();
   std::int64_t computed = 0;
+  EngineStats before = engine.stats();
   while (!done) {
     const bool counts = computed >= shape.depth;
+    if (!counts) before = engine.stats();
     engine.set_profile(counts ? profile : nullptr);
     const double seconds = timed_step(engine);
     if (counts) run.seconds += seconds;
     computed += shape.step_tokens;
   }
   engine.set_profile(nullptr);
+  run.device = device_since(before, engine);
   return run;
 }
 
-Result<std::vector<double>> run_decode(Engine& engine, const DecodeShape& shape, Profile* profile) {
+Result<DecodeRun> run_decode(Engine& engine, const DecodeShape& shape, Profile* profile) {
   const std::int64_t prompt = std::max<std::int64_t>(1, shape.depth);
   // The first sequences decode while the last prompts are still being computed.
   const std::int64_t ahead = shape.batch + shape.batch * prompt / shape.step_tokens + 2;
@@ -208,12 +223,15 @@ Result<std::vector<double>> run_decode(Engine& engine, const DecodeShape& shape,
                     "the engine's limits are --max-requests and --max-batch-tokens",
                     shape.batch, prompt, engine.info().kv_tokens)};
   }
-  std::vector<double> seconds;
+  DecodeRun run;
+  const EngineStats before = engine.stats();
   engine.set_profile(profile);
-  for (std::int64_t i = 0; i < shape.steps; ++i) seconds.push_back(timed_step(engine));
+  for (std::int64_t i = 0; i < shape.steps; ++i) run.step_seconds.push_back(timed_step(engine));
   engine.set_profile(nullptr);
+  run.seconds = std::accumulate(run.step_seconds.begin(), run.step_seconds.end(), 0.0);
+  run.device = device_since(before, engine);
   cancel_all(engine, ids);
-  return seconds;
+  return run;
 }
 
 }  // namespace spate::bench

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/phase.h"
 #include "spate/engine.h"
 
 namespace spate::bench {
@@ -37,14 +38,17 @@ struct ThroughputRun {
   std::int64_t steps = 0, preemptions = 0;
   double mean_batch = 0.0;  // sequences in a step
   std::vector<double> step_seconds{};
+  DeviceShare device{};
 };
 
 /// All requests at once, until the last is done.
-Result<ThroughputRun> run_throughput(Engine& engine, const std::vector<Lengths>& lengths);
+Result<ThroughputRun> run_throughput(Engine& engine, const std::vector<Lengths>& lengths,
+                                     Profile* profile = nullptr);
 
 struct PrefillRun {
   double seconds = 0.0;                 // of the steps that computed the prompt's last `n` tokens
   double seconds_to_first_token = 0.0;  // from submit, whatever came before the n
+  DeviceShare device{};
 };
 
 struct PrefillShape {
@@ -64,8 +68,13 @@ struct DecodeShape {
   std::int64_t step_tokens = 512;  // the engine's max_batch_tokens
 };
 
-/// Seconds of each step with all sequences decoding; the prompts are computed before, untimed.
-Result<std::vector<double>> run_decode(Engine& engine, const DecodeShape& shape,
-                                       Profile* profile = nullptr);
+struct DecodeRun {
+  double seconds = 0.0;
+  std::vector<double> step_seconds{};
+  DeviceShare device{};
+};
+
+/// Steps with all sequences decoding; the prompts are computed before, untimed.
+Result<DecodeRun> run_decode(Engine& engine, const DecodeShape& shape, Profile* profile = nullptr);
 
 }  // namespace spate::bench

@@ -3,6 +3,7 @@
 #include "device/buffer.h"
 #include "device/device.h"
 #include "device/gpu.h"
+#include "device/gpu_timeline.h"
 
 namespace spate {
 namespace {
@@ -72,7 +73,10 @@ Result<std::unique_ptr<Gpu>> Gpu::open(int ordinal) {
   return std::move(gpu);  // nvcc does not move it into the Result by itself
 }
 
+Gpu::Gpu() : timeline_(std::make_unique<GpuTimeline>(*this)) {}
+
 Gpu::~Gpu() {
+  timeline_.reset();
   if (stream_ != nullptr) cudaStreamDestroy(stream_);
 }
 
@@ -109,6 +113,11 @@ void GpuEvent::record(Gpu& gpu) {
   check(cudaEventRecord(event_, gpu.stream()), "recording an event");
 }
 void GpuEvent::wait() const { check(cudaEventSynchronize(event_), "a step"); }
+double GpuEvent::seconds_since(const GpuEvent& earlier) const {
+  float ms = 0;
+  check(cudaEventElapsedTime(&ms, earlier.event_, event_), "reading an event");
+  return 1e-3 * static_cast<double>(ms);
+}
 
 GpuGraph::~GpuGraph() {
   if (graph_ != nullptr) cudaGraphExecDestroy(graph_);

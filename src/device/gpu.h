@@ -16,6 +16,8 @@ struct CUgraphExec_st;
 
 namespace spate {
 
+class GpuTimeline;  // device/gpu_timeline.h
+
 /// The device failed (an illegal access, a lost GPU): nothing that was on it can be trusted.
 /// Thrown; the engine's loop ends its requests with the message.
 class DeviceError : public std::runtime_error {
@@ -69,17 +71,23 @@ class Gpu {
   /// Waits for everything enqueued.
   void wait();
   std::unique_ptr<GpuExtension>& extension() { return extension_; }
+  GpuTimeline& timeline() { return *timeline_; }
   /// Launches may overlap with the end of their predecessor (programmatic stream serialization).
   bool dependent_launch() const { return dependent_launch_; }
+  /// Operators give a row the same bits whatever rows are beside it. Set before the first one.
+  bool deterministic() const { return deterministic_; }
+  void set_deterministic(bool on) { deterministic_ = on; }
 
  private:
-  Gpu() = default;
+  Gpu();
   std::string name_;
   int multiprocessors_ = 0;
   int architecture_ = 0;
   bool dependent_launch_ = true;
+  bool deterministic_ = false;
   CUstream_st* stream_ = nullptr;
   std::unique_ptr<GpuExtension> extension_;
+  std::unique_ptr<GpuTimeline> timeline_;
 };
 
 /// A moment of the stream that the host can wait for.
@@ -96,6 +104,8 @@ class GpuEvent {
   ~GpuEvent();
   void record(Gpu& gpu);
   void wait() const;
+  /// From an earlier moment to this one, both past.
+  double seconds_since(const GpuEvent& earlier) const;
 
  private:
   CUevent_st* event_ = nullptr;

@@ -3,6 +3,7 @@
 #include "device/buffer.h"
 #include "device/device.h"
 #include "device/gpu.h"
+#include "device/gpu_timeline.h"
 
 namespace spate {
 namespace {
@@ -18,6 +19,7 @@ Error no_cuda() {
 
 int code_architecture() { return 0; }
 Result<std::unique_ptr<Gpu>> Gpu::open(int /*ordinal*/) { return no_cuda(); }
+Gpu::Gpu() = default;
 Gpu::~Gpu() = default;
 std::int64_t Gpu::total_bytes() const { return 0; }
 std::int64_t Gpu::free_bytes() const { return 0; }
@@ -29,6 +31,7 @@ GpuEvent::GpuEvent() = default;
 GpuEvent::~GpuEvent() { SPATE_CHECK(event_ == nullptr); }
 void GpuEvent::record(Gpu& /*gpu*/) { SPATE_CHECK(false); }
 void GpuEvent::wait() const { SPATE_CHECK(false); }
+double GpuEvent::seconds_since(const GpuEvent& /*earlier*/) const { return 0.0; }
 
 GpuGraph::~GpuGraph() { SPATE_CHECK(graph_ == nullptr); }
 void GpuGraph::launch(Gpu& /*gpu*/) { SPATE_CHECK(false); }

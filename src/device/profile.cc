@@ -12,6 +12,8 @@ std::string_view name_of(Arithmetic a) {
       return "bf16";
     case Arithmetic::kInt8:
       return "int8";
+    case Arithmetic::kFp8:
+      return "fp8";
     default:
       return "none";
   }
@@ -19,7 +21,8 @@ std::string_view name_of(Arithmetic a) {
 
 void Profile::add(const OpCost& cost, double seconds) {
   const auto same = [&](const Line& l) {
-    return l.cost.name == cost.name && l.cost.k == cost.k && l.cost.n == cost.n;
+    return l.cost.name == cost.name && l.cost.k == cost.k && l.cost.n == cost.n &&
+           l.cost.rows == cost.rows;
   };
   auto line = std::find_if(lines_.begin(), lines_.end(), same);
   if (line == lines_.end()) {

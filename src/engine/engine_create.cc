@@ -82,6 +82,7 @@ class EngineBuilder {
       Result<std::unique_ptr<Device>> device = Device::cuda(*choices_.gpu, host);
       if (!device) return device.error();
       impl_->device_ = std::move(*device);
+      impl_->device_->gpu()->set_deterministic(o.deterministic);
     } else {
       impl_->device_ = Device::cpu(host);
     }
@@ -158,7 +159,8 @@ class EngineBuilder {
     gpu_limits_ = {.max_rows = rows,
                    .max_requests = o.max_requests,
                    .max_logit_rows = logit_rows_.total,
-                   .context_length = m.context_length};
+                   .context_length = m.context_length,
+                   .deterministic = o.deterministic};
     workspace_ = device.is_cuda()
                      ? gpu_workspace_bytes(shape, gpu_limits_, m.params->options().compute)
                      : CpuExecutor::workspace_bytes(shape, rows, impl_->device_->pool().size());
@@ -198,14 +200,14 @@ class EngineBuilder {
     if (!kv) return kv.error();
     impl_->allocator_ = make_kv_allocator(
         choices_.kv_cache, {.n_blocks = memory_.kv_blocks, .block_tokens = block_tokens_});
-    impl_->scheduler_ =
-        std::make_unique<Scheduler>(SchedulerOptions{.max_batch_tokens = o.max_batch_tokens,
-                                                     .max_requests = o.max_requests,
-                                                     .max_scores = logit_rows_.scored,
-                                                     .context_length = m.context_length,
-                                                     .admission = {.kind = choices_.admission},
-                                                     .policy = choices_.policy},
-                                    *impl_->allocator_);
+    SchedulerOptions scheduling{.max_batch_tokens = o.max_batch_tokens,
+                                .max_requests = o.max_requests,
+                                .max_scores = logit_rows_.scored,
+                                .context_length = m.context_length,
+                                .admission = {.kind = choices_.admission},
+                                .policy = choices_.policy};
+    if (device.is_cuda() && o.deterministic) scheduling.max_recomputed = kMostRecomputedRows;
+    impl_->scheduler_ = std::make_unique<Scheduler>(scheduling, *impl_->allocator_);
     return device.is_cuda() ? make_gpu_part(std::move(*kv)) : make_cpu_part(std::move(*kv));
   }
 

@@ -104,7 +104,9 @@ bool Engine::Impl::step() {
   } catch (const DeviceError& error) {
     fail_everything(error.what());
   }
-  return scheduler_->has_work() || n_flying_ > 0;
+  const bool goes_on = scheduler_->has_work() || n_flying_ > 0;
+  if (!goes_on) executor_->rest();
+  return goes_on;
 }
 
 bool Engine::Impl::launch_next() {
@@ -320,6 +322,9 @@ EngineStats Engine::Impl::stats() const {
   s.kv_blocks = allocator_->capacity_blocks();
   s.kv_blocks_used = s.kv_blocks - allocator_->free_blocks();
   s.packed = packed_;
+  const DeviceTime time = executor_->device_time();
+  s.device_busy_seconds = time.busy_seconds;
+  s.device_idle_seconds = time.idle_seconds;
   return s;
 }
 

@@ -35,6 +35,12 @@ struct StepResult {
   std::span<const DeviceToken> tokens{};
 };
 
+/// Of a device that runs beside the host, since creation; zeros for the CPU.
+struct DeviceTime {
+  double busy_seconds = 0.0;  // from a step's first operator to its end
+  double idle_seconds = 0.0;  // between two steps; the next one's tables arriving included
+};
+
 class Executor {
  public:
   Executor() = default;
@@ -54,6 +60,9 @@ class Executor {
   virtual StepResult collect() = 0;
   /// The sequence has ended or lost its cache.
   virtual void forget(SequenceId /*sequence*/) {}
+  /// There is nothing to launch and nothing to collect.
+  virtual void rest() {}
+  virtual DeviceTime device_time() const { return {}; }
 };
 
 /// What a plan's chunks are as a batch of rows, in vectors that are reused.
@@ -62,6 +71,11 @@ struct StagedPlan {
   std::vector<SequenceRows> sequences{};
   std::vector<std::int64_t> logit_rows{};
   std::int64_t end_position = 0;  // of the longest sequence
+
+  bool has_prompt_rows() const {
+    return std::any_of(sequences.begin(), sequences.end(),
+                       [](const SequenceRows& s) { return s.n_prompt_rows > 0; });
+  }
 
   /// `in_flight` gives the id that stands for a token not yet known.
   template <class InFlight>
@@ -86,7 +100,9 @@ void StagedPlan::fill(const Plan& plan, const Scheduler& scheduler, const KvAllo
     sequences.push_back({.first_row = row,
                          .n_rows = chunk.count,
                          .first_position = chunk.first,
-                         .blocks = allocator.block_ids(chunk.sequence)});
+                         .blocks = allocator.block_ids(chunk.sequence),
+                         .n_prompt_rows = std::clamp<std::int64_t>(sequence->n_prompt - chunk.first,
+                                                                   0, chunk.count)});
     for (std::int64_t i = chunk.count - chunk.n_logits; i < chunk.count; ++i) {
       logit_rows.push_back(row + i);
     }

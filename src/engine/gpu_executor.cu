@@ -7,6 +7,8 @@
 
 #include "core/check.h"
 #include "device/gpu.h"
+#include "device/gpu_timeline.h"
+#include "engine/gpu_clock.h"
 #include "engine/gpu_executor.h"
 #include "ops/cuda/device_batch.h"
 #include "sample/cuda/device_sampler.h"
@@ -60,6 +62,8 @@ DeviceSampler::Shape sampler_shape(const BatchLimits& limits, std::int64_t vocab
 struct Flight {
   std::vector<RowOrder> orders{};
   GpuEvent done;
+  GpuTimeline::Step marks{};
+  Profile* profile = nullptr;  // that the marks are for
 };
 
 class GpuExecutor : public Executor {
@@ -74,6 +78,8 @@ class GpuExecutor : public Executor {
               std::span<const RowOrder> orders) override;
   StepResult collect() override;
   void forget(SequenceId sequence) override;
+  void rest() override { clock_.rest(); }
+  DeviceTime device_time() const override { return clock_.time(); }
 
  private:
   /// A step of single tokens: met once before it is recorded, so that libraries have tuned by then.
@@ -109,6 +115,7 @@ class GpuExecutor : public Executor {
   std::array<Flight, 2> flights_{};
   std::size_t next_flight_ = 0;
   std::size_t n_flying_ = 0;
+  GpuClock clock_;
   std::map<std::pair<std::int64_t, bool>, Recorded> recorded_;  // by rows and plain greediness
   std::vector<DeviceToken> tokens_;
   // Values of a recorded batch do not matter, only how many there are.
@@ -188,6 +195,8 @@ bool GpuExecutor::is_recordable(const Plan& plan, std::span<const RowOrder> orde
   if (plan.n_tokens != static_cast<std::int64_t>(plan.chunks.size()) ||
       plan.n_logits != plan.n_tokens)
     return false;
+  // A recording has no kernel for rows of prompts.
+  if (gpu_.deterministic() && staged_.has_prompt_rows()) return false;
   return std::none_of(orders.begin(), orders.end(), [](const RowOrder& o) { return o.on_host; });
 }
 
@@ -196,6 +205,10 @@ Tensor GpuExecutor::enqueue(const Batch& batch, bool plain_greedy) {
   Step step{.device = parts_.device, .arena = *arena_, .kv = parts_.kv, .batch = batch};
   const Tensor logits = parts_.model.forward(step);
   if (batch.logit_rows.empty()) return logits;
+  const GpuOpTimer timer(parts_.device, [&] {
+    const std::int64_t n_bytes = logits.dim(0) * logits.dim(1) * std::int64_t{sizeof(float)};
+    return OpCost{.name = "sample", .n_bytes = static_cast<double>(n_bytes)};
+  });
   device_done(sampler_->sample({.logits = logits.as<float>(),
                                 .stride = logits.stride(0),
                                 .rows = logits.dim(0),
@@ -213,7 +226,8 @@ Tensor GpuExecutor::run_recorded(std::int64_t rows, bool plain_greedy) {
   const Batch batch{.token_ids = {blank_ids_.data(), n},
                     .logit_rows = {blank_rows_.data(), n},
                     .on_device = batch_.get()};
-  if (!recorded.met) {
+  // Marks between operators are no part of a recording.
+  if (!recorded.met || parts_.device.profile() != nullptr) {
     recorded.met = true;
     return enqueue(batch, plain_greedy);
   }
@@ -247,6 +261,8 @@ void GpuExecutor::launch(const Plan& plan, const Scheduler& scheduler, const KvA
   const bool recordable = is_recordable(plan, orders);
   const std::int64_t rows = recordable ? bucket_of(batch.rows()) : batch.rows();
   batch_->stage(batch, slots_, {.rows = rows, .logit_rows = recordable ? rows : 0});
+  clock_.begin(gpu_);
+  if (parts_.device.profile() != nullptr) gpu_.timeline().pause();
   const Tensor logits =
       recordable ? run_recorded(rows, plain_greedy) : enqueue(batch, plain_greedy);
 
@@ -257,6 +273,10 @@ void GpuExecutor::launch(const Plan& plan, const Scheduler& scheduler, const KvA
   take_logits(logits, orders);
   device_done(sampler_->copy_results(static_cast<int>(place),
                                      static_cast<std::int64_t>(orders.size()), gpu_.stream()));
+  if (parts_.device.profile() != nullptr) gpu_.timeline().pause();
+  flight.marks = gpu_.timeline().take();
+  flight.profile = parts_.device.profile();
+  clock_.end(gpu_);
   flight.done.record(gpu_);
 }
 
@@ -279,10 +299,12 @@ void GpuExecutor::take_logits(const Tensor& logits, std::span<const RowOrder> or
 StepResult GpuExecutor::collect() {
   SPATE_CHECK_OP(n_flying_, >, 0U);
   const std::size_t place = next_flight_;
-  const Flight& flight = flights_[place];
+  Flight& flight = flights_[place];
   next_flight_ = (next_flight_ + 1) % flights_.size();
   --n_flying_;
   flight.done.wait();
+  clock_.collect();
+  gpu_.timeline().read(std::exchange(flight.marks, {}), flight.profile);
   const std::size_t n = flight.orders.size();
   tokens_.assign(n, {});
   for (std::size_t i = 0; i < n; ++i) {
@@ -321,7 +343,8 @@ std::int64_t gpu_table_bytes(const DecoderShape& s, const GpuLimits& limits, DTy
          DeviceBatch::attention_bytes(batch, {.q_heads = s.query_heads,
                                               .kv_heads = s.kv_heads,
                                               .head_dim = s.head_dim,
-                                              .cache = kv_dtype});
+                                              .cache = kv_dtype,
+                                              .deterministic = limits.deterministic});
 }
 
 Result<std::unique_ptr<Executor>> make_gpu_executor(GpuParts parts, const DecoderShape& shape) {

@@ -10,6 +10,7 @@
 #include "kv/cache.h"
 #include "models/language_model.h"
 #include "models/params.h"
+#include "ops/cuda/attention_work.h"
 
 namespace spate {
 
@@ -19,7 +20,11 @@ struct GpuLimits {
   std::int64_t max_requests = 0;
   std::int64_t max_logit_rows = 0;
   std::int64_t context_length = 0;
+  bool deterministic = false;
 };
+
+/// Of a deterministic step: rows of generated tokens besides one of each request.
+inline constexpr std::int64_t kMostRecomputedRows = ops::cuda::kMostRecomputedRows;
 
 struct GpuParts {
   Device& device;

@@ -15,21 +15,6 @@ constexpr std::int64_t kChunk = std::int64_t{32} << 20;
 
 std::int64_t aligned(std::int64_t n) { return (n + kAlign - 1) / kAlign * kAlign; }
 
-DeviceFormat device_format(WeightFormat f) {
-  switch (f) {
-    case WeightFormat::kF32:
-      return DeviceFormat::kF32;
-    case WeightFormat::kQ8:
-      return DeviceFormat::kQ8;
-    case WeightFormat::kQ4:
-      return DeviceFormat::kQ4;
-    case WeightFormat::kFp8:
-      return DeviceFormat::kFp8;
-    default:
-      return DeviceFormat::kBF16;
-  }
-}
-
 DeviceFormat stored_format(DType t) {
   if (t == DType::kF32) return DeviceFormat::kF32;
   return t == DType::kF16 ? DeviceFormat::kF16 : DeviceFormat::kBF16;

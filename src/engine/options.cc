@@ -89,12 +89,12 @@ Result<std::optional<int>> gpu_of(const std::string& device) {
 Result<void> check_gpu_cache(const EngineOptions& o) {
   const bool f32 = o.dtype == "f32";
   if (o.kv_dtype == "auto" || o.kv_dtype == (f32 ? "f32" : "bf16") ||
-      (o.kv_dtype == "fp8" && !f32)) {
+      ((o.kv_dtype == "fp8" || o.kv_dtype == "int8") && !f32)) {
     return {};
   }
   return Error{
       ErrorCode::kInvalidArgument,
-      fmt::format("--kv-dtype {}: on a GPU use auto, bf16 or fp8, and f32 with --dtype f32",
+      fmt::format("--kv-dtype {}: on a GPU use auto, bf16, fp8 or int8, and f32 with --dtype f32",
                   o.kv_dtype)};
 }
 

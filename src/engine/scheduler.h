@@ -31,6 +31,9 @@ struct SchedulerOptions {
   /// Rows of logits in one plan besides those that are sampled, at most: memory for them is
   /// planned.
   std::int64_t max_scores = std::numeric_limits<std::int64_t>::max();
+  /// Generated tokens that one plan computes anew after preemptions, at most: some kernels take
+  /// them one by one.
+  std::int64_t max_recomputed = std::numeric_limits<std::int64_t>::max();
   std::int64_t context_length = std::numeric_limits<std::int64_t>::max();  // the model's
   AdmissionOptions admission{};
   Policy policy = fifo_policy();
@@ -90,6 +93,7 @@ class Scheduler {
   struct Budget {
     std::int64_t n_tokens = 0;
     std::int64_t n_scores = 0;
+    std::int64_t n_recomputed = 0;
     bool prompt_cut = false;
   };
 

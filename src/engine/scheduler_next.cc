@@ -25,7 +25,8 @@ void Scheduler::next(Plan& plan, const StepBudget& step_budget) {
   turns_.clear();
   for (const Sequence* sequence : running_) turns_.push_back(turn_of(*sequence));
   Budget budget{.n_tokens = std::min(step_budget.n_tokens, options_.max_batch_tokens),
-                .n_scores = options_.max_scores};
+                .n_scores = options_.max_scores,
+                .n_recomputed = options_.max_recomputed};
   Turn waiting_turn = Turn::kThird;
   if (!waiting_.empty()) waiting_turn = turn_of(*lookup(waiting_.begin()->second));
   for (const Turn turn : {Turn::kFirst, Turn::kSecond, Turn::kThird}) {
@@ -170,7 +171,11 @@ bool Scheduler::place(Sequence& sequence, std::int64_t n_shared, Plan& plan) {
 // As many tokens as the budget has, also of rows that are scored: the last row of a chunk that
 // samples has room of its own.
 std::int64_t Scheduler::chunk_tokens(const Sequence& sequence, const Budget& budget) {
-  const std::int64_t n_most = std::min(sequence.n_remaining(), budget.n_tokens);
+  const std::int64_t n_prompt = std::max<std::int64_t>(sequence.n_prompt - sequence.n_computed, 0);
+  const std::int64_t n_wanted = std::min(sequence.n_remaining(), budget.n_tokens);
+  // One generated token is what everybody computes.
+  const std::int64_t n_anew = std::max<std::int64_t>(n_wanted - n_prompt - 1, 0);
+  const std::int64_t n_most = n_wanted - std::max<std::int64_t>(n_anew - budget.n_recomputed, 0);
   const std::int64_t n_before =
       std::max<std::int64_t>(sequence.next_logits - sequence.n_computed, 0);
   const std::int64_t end = sequence.n_computed + n_most;
@@ -194,6 +199,8 @@ void Scheduler::append_chunk(Plan& plan, Sequence& sequence, Budget& budget) {
     if (n_over < chunk.count) chunk.count -= n_over;
   }
   const std::int64_t end = chunk.first + chunk.count;
+  const std::int64_t n_generated = end - std::max(chunk.first, sequence.n_prompt);
+  budget.n_recomputed -= std::max<std::int64_t>(n_generated - 1, 0);
   chunk.n_logits = std::max<std::int64_t>(end - std::max(chunk.first, sequence.next_logits), 0);
   chunk.samples = end == sequence.size() && end < sequence.max_tokens;
   sequence.next_logits = std::max(sequence.next_logits, end);

@@ -14,7 +14,7 @@ namespace {
 std::int64_t head_bytes(DeviceKind kind, const KvGeometry& geometry, DType dtype) {
   if (kind == DeviceKind::kCuda) {
     return cuda::kv_block_bytes(cuda::kStepBlockTokens, static_cast<int>(geometry.head_dim),
-                                static_cast<int>(size_of(dtype)));
+                                static_cast<int>(size_of(dtype)), dtype == DType::kI8);
   }
   return ops::cpu::kv_layout(dtype, geometry.head_dim).head_bytes();
 }

@@ -32,6 +32,9 @@ struct SequenceRows {
   std::int64_t n_rows = 0;
   std::int64_t first_position = 0;
   std::span<const std::int32_t> blocks{};
+  /// How many of the rows, from the first on, are of the prompt. Read by a deterministic GPU, where
+  /// the kernel that serves a row must not depend on how many come with it.
+  std::int64_t n_prompt_rows = 0;
 };
 
 }  // namespace spate

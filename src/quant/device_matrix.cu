@@ -97,6 +97,21 @@ std::string_view name_of(DeviceFormat f) {
   }
 }
 
+DeviceFormat device_format(WeightFormat f) {
+  switch (f) {
+    case WeightFormat::kF32:
+      return DeviceFormat::kF32;
+    case WeightFormat::kQ8:
+      return DeviceFormat::kQ8;
+    case WeightFormat::kQ4:
+      return DeviceFormat::kQ4;
+    case WeightFormat::kFp8:
+      return DeviceFormat::kFp8;
+    default:
+      return DeviceFormat::kBF16;
+  }
+}
+
 std::int64_t weight_bytes(DeviceFormat f, std::int64_t n, std::int64_t k) {
   switch (f) {
     case DeviceFormat::kF32:

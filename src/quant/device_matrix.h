@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "core/dtype.h"
+#include "quant/format.h"
 #include "spate/result.h"
 
 struct CUstream_st;
@@ -29,6 +30,9 @@ enum class DeviceFormat : std::uint8_t {
 };
 
 std::string_view name_of(DeviceFormat f);
+
+/// What a matrix of that format is on a GPU.
+DeviceFormat device_format(WeightFormat f);
 
 /// y = x W^T + bias. Device pointers, 256-byte aligned.
 struct DeviceMatrix {

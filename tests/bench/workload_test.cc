@@ -71,11 +71,12 @@ TEST(Workload, DecodingTimesSoManyStepsAndLeavesNothingBehind) {
   ASSERT_TRUE(engine) << engine.error().message;
   Profile profile;
 
-  const auto steps =
+  const auto run =
       run_decode(**engine, {.batch = 3, .steps = 4, .depth = 50, .step_tokens = 64}, &profile);
 
-  ASSERT_TRUE(steps);
-  EXPECT_EQ(steps->size(), 4U);
+  ASSERT_TRUE(run);
+  EXPECT_EQ(run->step_seconds.size(), 4U);
+  EXPECT_FALSE(run->device.any());  // there is none beside the host
   EXPECT_EQ(engine.value()->stats().running, 0);
   for (const Profile::Line& l : profile.lines()) EXPECT_EQ(l.calls % 4, 0) << l.cost.name;
 }

@@ -28,7 +28,7 @@ AttentionShape capped(AttentionShape s, float cap) {
   return s;
 }
 AttentionShape fixed(AttentionShape s) {
-  s.fixed_splits = true;
+  s.deterministic = true;
   return s;
 }
 

@@ -2,6 +2,7 @@
 // the tables say. Errors: the norm multiplies roundings of 2^-24 by at most 16, the rotation adds
 // two products of magnitudes that the reference knows.
 #include <cmath>
+#include <cstring>
 #include <map>
 
 #include "spate/kernels/cuda/qkv.cuh"
@@ -53,7 +54,8 @@ class Qkv {
  public:
   explicit Qkv(const Case& c)
       : c_(c), heads_(c.q_heads + 2 * c.kv_heads), columns_(heads_ * c.head_dim) {
-    head_bytes_ = cuda::kv_block_bytes(128, c.head_dim, cuda::row_type_bytes(c.cache));
+    head_bytes_ = cuda::kv_block_bytes(128, c.head_dim, cuda::row_type_bytes(c.cache),
+                                       c.cache == RowType::kI8);
     x_ = random_values(batch_.rows() * columns_, 1, 2);
     bias_ = random_values(columns_, 2);
     query_norm_ = random_values(c.head_dim, 3);
@@ -177,11 +179,15 @@ class Qkv {
       reference(row, c_.q_heads + h, &want, &error);
       const bool value = h >= c_.kv_heads;
       const auto head = static_cast<std::size_t>(h % c_.kv_heads);
-      const float scale = !c_.scales ? 1.f : value ? v_scale_[head] : k_scale_[head];
+      const float given = !c_.scales ? 1.f : value ? v_scale_[head] : k_scale_[head];
+      const bool int8 = c_.cache == RowType::kI8;
       const Bytes stored = take_head(cache, r, h);
+      const float scale = int8 ? take_scale(cache, r, h, want) : given;
       for (int d = 0; d < c_.head_dim; ++d) {
         const auto i = static_cast<std::size_t>(d);
-        check_stored(value_at(stored, c_.cache, d), want[i] / static_cast<double>(scale),
+        const double got =
+            int8 ? static_cast<std::int8_t>(stored[i]) : value_at(stored, c_.cache, d);
+        check_stored(got, want[i] / static_cast<double>(scale),
                      error[i] / static_cast<double>(scale));
       }
     }
@@ -200,6 +206,10 @@ class Qkv {
   std::int64_t block_stride() const { return 2 * kLayerOffset + c_.kv_heads * head_bytes_; }
 
   void check_stored(double got, double want, double error) const {
+    if (c_.cache == RowType::kI8) {
+      EXPECT_LE(std::abs(got - want), 0.501 + 1.1 * error);
+      return;
+    }
     if (c_.cache == RowType::kE4M3) want = std::clamp(want, -448.0, 448.0);
     const double least = c_.cache == RowType::kE4M3 ? 0x1p-10 : 0;
     EXPECT_LE(std::abs(got - want),
@@ -210,7 +220,7 @@ class Qkv {
     const std::uint32_t row_bytes = cuda::kv_row_bytes(c_.head_dim, bytes);
     const std::int64_t base = kLayerOffset + batch_.block(row) * block_stride() +
                               h % c_.kv_heads * head_bytes_ +
-                              (h >= c_.kv_heads ? head_bytes_ / 2 : 0);
+                              (h >= c_.kv_heads ? std::int64_t{128} * row_bytes : 0);
     Bytes stored;
     for (int b = 0; b < c_.head_dim * bytes; ++b) {
       const auto at = static_cast<std::size_t>(
@@ -222,6 +232,22 @@ class Qkv {
       (*cache)[at] = 0xFF;
     }
     return stored;
+  }
+
+  // The scale of an int8 row, which must be the least that holds it.
+  float take_scale(Bytes* cache, std::size_t row, int h, const std::vector<double>& want) const {
+    const std::int64_t base =
+        kLayerOffset + batch_.block(row) * block_stride() + h % c_.kv_heads * head_bytes_;
+    const auto at = static_cast<std::size_t>(
+        base + cuda::kv_scale_offset(batch_.positions[row] % 128, h >= c_.kv_heads, 128,
+                                     cuda::kv_row_bytes(c_.head_dim, 1)));
+    __half scale;
+    std::memcpy(&scale, cache->data() + at, sizeof(scale));
+    (*cache)[at] = (*cache)[at + 1] = 0xFF;
+    double most = 0;
+    for (const double x : want) most = std::max(most, std::abs(x));
+    EXPECT_NEAR(static_cast<double>(__half2float(scale)), most / 127, most / 127 * 0.002 + 1e-4);
+    return __half2float(scale);
   }
 
   Case c_;
@@ -263,7 +289,8 @@ TEST_P(QkvTest, KeepsANanInItsHeadAndRow) {
   EXPECT_TRUE(std::isnan(value_at(run.queries, c.queries, head)));
 }
 
-constexpr RowType kF32 = RowType::kF32, kBF16 = RowType::kBF16, kE4M3 = RowType::kE4M3;
+constexpr RowType kF32 = RowType::kF32, kBF16 = RowType::kBF16, kE4M3 = RowType::kE4M3,
+                  kI8 = RowType::kI8;
 INSTANTIATE_TEST_SUITE_P(Shapes, QkvTest,
                          testing::Values(Case{8, 2, 128, 128, kBF16, kBF16, kBF16},
                                          Case{8, 2, 128, 128, kF32, kBF16, kE4M3, true, true, true},
@@ -278,7 +305,11 @@ INSTANTIATE_TEST_SUITE_P(Shapes, QkvTest,
                                          Case{2, 2, 96, 24, kBF16, kF32, kF32},
                                          Case{3, 1, 37, 10, kF32, kF32, kE4M3, true, true, true},
                                          Case{2, 1, 48, 48, kF32, kF32, kF32},
-                                         Case{1, 1, 320, 64, kF32, kBF16, kBF16}));
+                                         Case{1, 1, 320, 64, kF32, kBF16, kBF16},
+                                         Case{8, 2, 128, 128, kBF16, kBF16, kI8, true},
+                                         Case{2, 2, 64, 64, kF32, kBF16, kI8, false, true},
+                                         Case{2, 1, 256, 64, kBF16, kBF16, kI8},
+                                         Case{3, 1, 37, 10, kF32, kBF16, kI8, true, true}));
 
 TEST(QkvEdges, BadSizesAreRefused) {
   cuda::FinishQkvParams p;

@@ -86,6 +86,16 @@ TEST(Options, ANumberOutOfRangeIsNamedWithTheRange) {
   }
 }
 
+TEST(Options, AGpuHasCachesOfBytesUnlessItComputesInF32) {
+  for (const char* cache : {"auto", "bf16", "fp8", "int8"}) {
+    EXPECT_TRUE(parse_options({.device = "cuda", .kv_dtype = cache})) << cache;
+  }
+  for (const char* cache : {"f16", "f32"}) {
+    EXPECT_FALSE(parse_options({.device = "cuda", .kv_dtype = cache})) << cache;
+  }
+  EXPECT_FALSE(parse_options({.device = "cuda", .dtype = "f32", .kv_dtype = "int8"}));
+}
+
 TEST(Options, EveryPolicyThatTheErrorNamesIsThere) {
   for (const char* name : {"fifo", "prefill-first", "shortest-first", "priority"}) {
     EXPECT_TRUE(parse_options({.policy = name})) << name;

@@ -256,6 +256,21 @@ TEST_F(SchedulerTest, PreemptsTheYoungestAndComputesItAnew) {
   EXPECT_THAT(step().chunks, ElementsAre(sampling(younger_, 0, 9)));
 }
 
+// A prompt of 3 and 6 generated tokens; chunks end at blocks of 4 where they can.
+TEST_F(SchedulerTest, ComputesSoManyGeneratedTokensAnewInAStep) {
+  make(5, {.max_recomputed = 2, .admission = {.expected_new_tokens = 1}});
+  elder_ = add(4, 13);
+  younger_ = add(3, 13);
+  for (int i = 1; i <= 13; ++i) step();
+
+  std::vector<std::int64_t> counts;
+  for (int i = 0; i < 3; ++i) {
+    for (const Chunk& chunk : step().chunks) counts.push_back(chunk.count);
+  }
+
+  EXPECT_THAT(counts, ElementsAre(4, 3, 2));
+}
+
 TEST_F(SchedulerTest, ThePreemptedGoesBeforeThoseWhoWait) {
   make_two_for_five_blocks();
   for (int i = 1; i <= 9; ++i) step();

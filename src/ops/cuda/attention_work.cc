@@ -31,13 +31,18 @@ std::int64_t write(std::byte* to, const std::vector<T>& list) {
 AttentionSizes::AttentionSizes(const AttentionShape& s, const AttentionLimits& l)
     : kernels(find_attention_kernels(s)) {
   const std::int64_t group = s.q_heads / s.kv_heads;
+  // The plain kernel takes all rows or whole requests.
+  if (s.deterministic && kernels.prefill == nullptr) kernels.decode = nullptr;
   if (kernels.decode != nullptr) {
     const std::int64_t at_once = std::max<std::int64_t>(1, kernels.decode_columns / group);
-    decode_rows = std::min(l.max_rows, l.max_sequences * ceil_div(kMostDecodeRows, at_once));
+    const std::int64_t most = s.deterministic
+                                  ? l.max_sequences + kMostRecomputedRows
+                                  : l.max_sequences * ceil_div(kMostDecodeRows, at_once);
+    decode_rows = std::min(l.max_rows, most);
     tickets = decode_rows * s.kv_heads;
     const std::int64_t parts =
         ceil_div(l.max_context, std::max<std::int64_t>(kSplitTokens, l.max_context / 32)) + 1;
-    slots = s.fixed_splits ? tickets * parts : 2 * l.multiprocessors;
+    slots = s.deterministic ? tickets * parts : 2 * l.multiprocessors;
   }
   if (kernels.prefill != nullptr) {
     pack_shift = kernels::plan_detail::pack_shift_of(static_cast<int>(group));
@@ -72,7 +77,7 @@ AttentionState::AttentionState(const AttentionShape& s, const AttentionLimits& l
   decode_options.page_tokens = kernels::kStepBlockTokens;
   decode_options.multiprocessors = narrow(l.multiprocessors);
   decode_options.window_left = narrow(s.window.value_or(0)) - 1;
-  decode_options.split_tokens = s.fixed_splits ? kSplitTokens : 0;
+  decode_options.split_tokens = s.deterministic ? kSplitTokens : 0;
   prefill_options.tile_rows = sizes.kernels.prefill_tile_rows;
   prefill_options.kv_token_bytes =
       std::int64_t{2} * kernels::kv_row_bytes(narrow(s.head_dim), narrow(size_of(s.cache)));
@@ -129,6 +134,23 @@ Result<AttentionWork> AttentionWork::create(const AttentionShape& shape,
 
 namespace {
 
+// Rows of the prompt together, others one by one.
+void part_request(AttentionState& s, const kernels::AttentionRequest& r, std::int32_t n_prompt) {
+  if (s.sizes.kernels.decode == nullptr) return s.long_requests.push_back(r);
+  kernels::AttentionRequest part = r;
+  if (n_prompt > 0) {
+    part.q_len = n_prompt;
+    part.kv_len = r.kv_len - (r.q_len - n_prompt);
+    s.long_requests.push_back(part);
+  }
+  part.q_len = 1;
+  for (std::int32_t row = n_prompt; row < r.q_len; ++row) {
+    part.q_begin = r.q_begin + row;
+    part.kv_len = r.kv_len - (r.q_len - row - 1);
+    s.short_requests.push_back(part);
+  }
+}
+
 // Sorts the step's sequences into those for decode and those for prefill.
 void sort_requests(AttentionState& s, std::span<const SequenceRows> sequences,
                    std::span<const std::int32_t> table_begin) {
@@ -145,6 +167,10 @@ void sort_requests(AttentionState& s, std::span<const SequenceRows> sequences,
     r.pages = from.blocks.data();
     table += static_cast<std::int64_t>(from.blocks.size());
     if (from.n_rows == 0) continue;
+    if (s.shape.deterministic) {
+      part_request(s, r, static_cast<std::int32_t>(from.n_prompt_rows));
+      continue;
+    }
     const bool decodes = s.sizes.kernels.decode != nullptr && from.n_rows <= kMostDecodeRows;
     (decodes ? s.short_requests : s.long_requests).push_back(r);
   }

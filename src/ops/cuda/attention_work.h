@@ -25,10 +25,12 @@ struct AttentionShape {
   std::optional<std::int64_t> window = std::nullopt;  // keys visible to a query, itself included
   std::optional<float> soft_cap = std::nullopt;
   const float* alibi_slopes = nullptr;  // device, f32 [q_heads], or null
-  // Rows of decode are cut at fixed places, so that a row's bits do not depend on the batch. They
-  // still depend on which kernel takes the row: a prompt whose last chunk has up to 16 rows.
-  bool fixed_splits = false;
+  // A row's bits depend on its sequence alone: rows of prompts go to prefill, however few they are,
+  // the others to decode, one by one and cut at fixed places. At most kMostRecomputedRows of those
+  // besides one of each sequence.
+  bool deterministic = false;
 };
+inline constexpr std::int64_t kMostRecomputedRows = 256;
 
 struct AttentionLimits {
   std::int64_t max_rows = 0;       // of a step

@@ -101,7 +101,7 @@ class Writer {
 bool same(const AttentionShape& a, const AttentionShape& b) {
   return a.q_heads == b.q_heads && a.kv_heads == b.kv_heads && a.head_dim == b.head_dim &&
          a.cache == b.cache && a.window == b.window && a.soft_cap == b.soft_cap &&
-         a.alibi_slopes == b.alibi_slopes && a.fixed_splits == b.fixed_splits;
+         a.alibi_slopes == b.alibi_slopes && a.deterministic == b.deterministic;
 }
 
 }  // namespace
@@ -208,7 +208,9 @@ void DeviceBatch::stage(const Batch& batch, std::span<const std::int32_t> slots,
   has_prefill_ = has_decode_ = false;
   for (const SequenceRows& s : sequences_) {
     constexpr std::int64_t kDecodeRows = 16;
-    (s.n_rows > kDecodeRows ? has_prefill_ : has_decode_) = true;
+    const bool mixed = gpu_.deterministic();
+    if (mixed ? s.n_prompt_rows > 0 : s.n_rows > kDecodeRows) has_prefill_ = true;
+    if (mixed ? s.n_prompt_rows < s.n_rows : s.n_rows <= kDecodeRows) has_decode_ = true;
   }
   const auto blocks = static_cast<unsigned>(std::clamp<std::int64_t>((rows + 1023) / 1024, 1, 16));
   unpack_kernel<<<dim3(blocks, kArrays), 256, 0, gpu_.stream()>>>(

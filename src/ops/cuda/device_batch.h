@@ -53,8 +53,9 @@ class DeviceBatch {
   /// The work lists of one shape of attention. Made on first use, which must be outside of a
   /// recording; from then on `stage` fills them.
   AttentionWork& attention(const AttentionShape& shape);
-  /// Whether a sequence of the batch staged last has more rows than the decode kernel takes, or no
-  /// more.
+  /// Of the batch staged last; the Batch of a recorded step does not name them.
+  std::span<const SequenceRows> sequences() const { return sequences_; }
+  /// Whether any of their rows go to the prefill kernel, and to the decode kernel.
   bool has_prefill() const { return has_prefill_; }
   bool has_decode() const { return has_decode_; }
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <optional>
 #include <tuple>
@@ -12,7 +13,9 @@
 #include <fmt/format.h>
 
 #include "core/check.h"
+#include "ops/cuda/bit_trial.h"
 #include "ops/cuda/gemm_lt.h"
+#include "ops/cuda/measuring.h"
 
 namespace spate::ops::cuda {
 namespace {
@@ -22,6 +25,7 @@ constexpr int kRounds = 3;  // the first of them warms up
 // Products of many rows are all alike to the library, and measuring them takes longer than it
 // saves.
 constexpr std::int64_t kFewRows = 512, kMeasuredRows = 2048;
+constexpr std::int64_t kRowsThatStandForAll = 256;            // with LtOptions::deterministic
 constexpr std::int64_t kFlushBytes = std::int64_t{96} << 20;  // more than the L2 cache of any chip
 
 cudaDataType_t library_type(DType t) {
@@ -162,50 +166,6 @@ cudaError_t add_bias(const LtProblem& p, cudaStream_t stream) {
   return cudaGetLastError();
 }
 
-/// Device memory for the time of a measurement; null when there is none to spare.
-class Temporary {
- public:
-  explicit Temporary(std::int64_t n_bytes) {
-    if (cudaMalloc(&data_, static_cast<std::size_t>(n_bytes)) != cudaSuccess) {
-      data_ = nullptr;
-      (void)cudaGetLastError();
-    }
-  }
-  ~Temporary() { cudaFree(data_); }
-  Temporary(const Temporary&) = delete;
-  Temporary& operator=(const Temporary&) = delete;
-  void* data() const { return data_; }
-
- private:
-  void* data_ = nullptr;
-};
-
-class Stopwatch {
- public:
-  explicit Stopwatch(cudaStream_t stream) : stream_(stream) {
-    cudaEventCreate(&begin_);
-    cudaEventCreate(&end_);
-  }
-  ~Stopwatch() {
-    cudaEventDestroy(begin_);
-    cudaEventDestroy(end_);
-  }
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
-  void start() { cudaEventRecord(begin_, stream_); }
-  std::optional<float> stop_ms() {
-    cudaEventRecord(end_, stream_);
-    float ms = 0;
-    if (cudaEventSynchronize(end_) != cudaSuccess) return std::nullopt;
-    if (cudaEventElapsedTime(&ms, begin_, end_) != cudaSuccess) return std::nullopt;
-    return ms;
-  }
-
- private:
-  cudaStream_t stream_;
-  cudaEvent_t begin_ = nullptr, end_ = nullptr;
-};
-
 bool is_capturing(cudaStream_t stream) {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
   return cudaStreamIsCapturing(stream, &status) != cudaSuccess ||
@@ -240,18 +200,18 @@ struct GemmLt::State {
   }
 
   Key key_of(const LtProblem& p) const {
-    return {options.deterministic ? 0 : bucket_of(p.m),
-            p.n,
-            p.k,
-            p.in,
-            p.out,
-            p.bias != nullptr,
-            p.accumulate};
+    // Beyond what is measured, all numbers of rows are one to a deterministic product.
+    const std::int64_t m = options.deterministic ? std::min(p.m, kMeasuredRows + 1) : p.m;
+    return {bucket_of(m), p.n, p.k, p.in, p.out, p.bias != nullptr, p.accumulate};
   }
-  bool may_measure(const LtScratch& scratch) const {
-    return options.tune && !options.deterministic && !is_capturing(scratch.stream);
+  bool may_measure(const LtProblem& p, const LtScratch& scratch) const {
+    const bool worth_it = options.deterministic || p.m <= kMeasuredRows;
+    return options.tune && worth_it && !is_capturing(scratch.stream);
   }
   Result<Choice> choose(const LtProblem& p, const LtScratch& scratch, bool measure);
+  Result<Choice> choose_alike(const LtProblem& p, const LtScratch& scratch, bool measure);
+  Result<Choice> stands_for_all(const LtProblem& p, const LtScratch& scratch);
+  std::vector<Candidate> alike(const LtProblem& p, const LtScratch& scratch, const Choice& first);
   Choice fastest(const LtProblem& p, const LtScratch& scratch, bool fused_bias,
                  const std::vector<Candidate>& candidates);
 };
@@ -294,23 +254,78 @@ Result<GemmLt::State::Choice> GemmLt::State::choose(const LtProblem& p, const Lt
                                                     bool measure) {
   const Key key = key_of(p);
   if (const auto known = choices.find(key); known != choices.end()) return known->second;
+  if (options.deterministic) return choose_alike(p, scratch, measure);
   bool fused_bias = p.bias != nullptr;
   const int count = !measure ? 1 : p.m <= kFewRows ? kCandidates : kCandidates / 4;
-  LtProblem asked = p;
-  if (options.deterministic) asked.m = 256;  // the one shape that stands for all
-  auto found = Plan(asked, fused_bias).candidates(handle, count, scratch, options.deterministic);
+  auto found = Plan(p, fused_bias).candidates(handle, count, scratch, false);
   if (found.empty() && fused_bias) {
     fused_bias = false;
-    found = Plan(asked, false).candidates(handle, count, scratch, options.deterministic);
+    found = Plan(p, false).candidates(handle, count, scratch, false);
   }
   if (found.empty()) return library_error("the search for an algorithm", 0, p);
   if (!measure) {
     const Choice first{found.front().result.algo, fused_bias};
     // A stream under capture takes what there is; the next call outside may still measure.
-    if (!options.tune || options.deterministic || p.m > kMeasuredRows) choices[key] = first;
+    if (!options.tune || p.m > kMeasuredRows) choices[key] = first;
     return first;
   }
   return choices[key] = fastest(p, scratch, fused_bias, found);
+}
+
+// The first choice for one number of rows, without splits of k, stands for all numbers.
+Result<GemmLt::State::Choice> GemmLt::State::stands_for_all(const LtProblem& p,
+                                                            const LtScratch& scratch) {
+  Key key = key_of(p);
+  key.bucket = 0;
+  if (const auto known = choices.find(key); known != choices.end()) return known->second;
+  LtProblem asked = p;
+  asked.m = kRowsThatStandForAll;
+  for (const bool fused_bias : {p.bias != nullptr, false}) {
+    const auto found = Plan(asked, fused_bias).candidates(handle, 1, scratch, true);
+    if (!found.empty()) return choices[key] = Choice{found.front().result.algo, fused_bias};
+  }
+  return library_error("the search for an algorithm", 0, p);
+}
+
+// Tiles of any size make the same sums if each is one chain over k, so other algorithms may do what
+// the first one does, faster. Not all of them are such chains: each is tried.
+std::vector<Candidate> GemmLt::State::alike(const LtProblem& p, const LtScratch& scratch,
+                                            const Choice& first) {
+  std::vector<Candidate> found(1);
+  found.front().result.algo = first.algorithm;
+  found.front().result.state = CUBLAS_STATUS_SUCCESS;
+  BitTrial trial(p, scratch.stream);
+  if (!trial.ready()) return found;
+  Plan plan(trial.next(), first.fused_bias);
+  if (plan.launch(handle, trial.next(), first.algorithm, scratch) != CUBLAS_STATUS_SUCCESS)
+    return found;
+  trial.keep();
+  // The library's suggestions for some numbers of rows miss tiles that suit others.
+  for (const std::int64_t rows : {p.m, std::int64_t{17}, std::int64_t{128}}) {
+    LtProblem asked = p;
+    asked.m = rows;
+    for (const Candidate& c :
+         Plan(asked, first.fused_bias).candidates(handle, kCandidates, scratch, true)) {
+      const bool known = std::any_of(found.begin(), found.end(), [&](const Candidate& f) {
+        return std::memcmp(&f.result.algo, &c.result.algo, sizeof c.result.algo) == 0;
+      });
+      if (known) continue;
+      const bool runs =
+          plan.launch(handle, trial.next(), c.result.algo, scratch) == CUBLAS_STATUS_SUCCESS;
+      if (runs && trial.same()) found.push_back(c);
+    }
+  }
+  return found;
+}
+
+Result<GemmLt::State::Choice> GemmLt::State::choose_alike(const LtProblem& p,
+                                                          const LtScratch& scratch, bool measure) {
+  const Result<Choice> first = stands_for_all(p, scratch);
+  if (!first || !measure) return first;
+  const std::vector<Candidate> candidates = alike(p, scratch, *first);
+  LtProblem timed = p;
+  timed.m = std::min(p.m, kMeasuredRows);
+  return choices[key_of(p)] = fastest(timed, scratch, first->fused_bias, candidates);
 }
 
 GemmLt::GemmLt(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -330,7 +345,7 @@ Result<std::unique_ptr<GemmLt>> GemmLt::create(const LtOptions& options) {
 
 Result<void> GemmLt::tune(const LtProblem& p, const LtScratch& scratch) {
   check_problem(p);
-  const bool measure = p.m <= kMeasuredRows && state_->may_measure(scratch);
+  const bool measure = state_->may_measure(p, scratch);
   const auto choice = state_->choose(p, scratch, measure);
   if (!choice) return choice.error();
   return {};
@@ -339,7 +354,7 @@ Result<void> GemmLt::tune(const LtProblem& p, const LtScratch& scratch) {
 Result<void> GemmLt::run(const LtProblem& p, const LtScratch& scratch) {
   if (p.m == 0) return {};
   check_problem(p);
-  const bool measure = p.m <= kMeasuredRows && state_->may_measure(scratch);
+  const bool measure = state_->may_measure(p, scratch);
   const auto choice = state_->choose(p, scratch, measure);
   if (!choice) return choice.error();
   Plan plan(p, choice->fused_bias);

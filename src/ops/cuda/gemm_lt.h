@@ -33,7 +33,8 @@ struct LtProblem {
 };
 
 struct LtOptions {
-  /// One algorithm for all numbers of rows, without splits of k: a row's bits do not depend on m.
+  /// A row's bits do not depend on m: one algorithm without splits of k stands for all numbers of
+  /// rows, and others are used where they were seen to give its bits.
   bool deterministic = false;
   /// Time the candidates of a shape when it is first met; else the library's first choice.
   bool tune = true;

@@ -4,9 +4,11 @@
 
 #include "core/check.h"
 #include "device/gpu.h"
+#include "device/gpu_timeline.h"
 #include "ops/cuda/device_batch.h"
 #include "ops/cuda/gemm_lt.h"
 #include "ops/cuda/linear_stream.h"
+#include "ops/cuda/op_costs.h"
 #include "ops/cuda/operators.h"
 #include "quant/device_matrix.h"
 #include "spate/kernels/cuda/activation.cuh"
@@ -33,6 +35,8 @@ k::RowType row_type(DType t) {
       return k::RowType::kF16;
     case DType::kF8E4M3:
       return k::RowType::kE4M3;
+    case DType::kI8:
+      return k::RowType::kI8;
     default:
       return k::RowType::kBF16;
   }
@@ -43,9 +47,11 @@ class LinearState : public GpuExtension {
  public:
   static LinearState& of(Device& device) {
     std::unique_ptr<GpuExtension>& slot = device.gpu()->extension();
-    if (slot == nullptr) slot = std::make_unique<LinearState>();
+    if (slot == nullptr) slot = std::make_unique<LinearState>(device.gpu()->deterministic());
     return static_cast<LinearState&>(*slot);
   }
+  explicit LinearState(bool deterministic)
+      : lt_(device_value(GemmLt::create({.deterministic = deterministic}))) {}
   void run(Device& device, const LtProblem& problem) {
     device_done(lt_->run(problem, {.workspace = workspace_.data(),
                                    .n_bytes = workspace_.n_bytes(),
@@ -53,7 +59,7 @@ class LinearState : public GpuExtension {
   }
 
  private:
-  std::unique_ptr<GemmLt> lt_ = device_value(GemmLt::create());
+  std::unique_ptr<GemmLt> lt_;
   Buffer workspace_ = device_value(Buffer::reserve_gpu(kLtWorkspaceBytes));
 };
 
@@ -62,11 +68,26 @@ DType input_of(const DeviceMatrix& w) {
   return w.format == DeviceFormat::kF32 ? DType::kF32 : DType::kBF16;
 }
 
+OpCost product_cost(const char* name, const Rows& x, const Matrix& matrix) {
+  const DeviceMatrix& w = *matrix.on_device();
+  return {.name = name,
+          .k = w.k,
+          .n = w.n,
+          .rows = rows_class(x.count()),
+          .arithmetic = w.format == DeviceFormat::kF32   ? Arithmetic::kF32
+                        : w.format == DeviceFormat::kFp8 ? Arithmetic::kFp8
+                                                         : Arithmetic::kBF16,
+          .operations = 2.0 * static_cast<double>(x.count() * w.k * w.n),
+          .n_bytes =
+              static_cast<double>(weight_bytes(w.format, w.n, w.k) + scale_bytes(w.format, w.n))};
+}
+
 /// The rows as the matrix takes them: normalized, narrowed; e4m3 with a scale a row.
 Tensor input_rows(Device& device, Arena& arena, const Rows& x, DType type,
                   float* scales = nullptr) {
   if (!x.norm && x.values.dtype() == type) return x.values;
   const Tensor out = arena.allocate(type, {x.count(), x.values.dim(1)});
+  const GpuOpTimer timer(device, [&] { return moving_cost("normalize", {x.values, out}); });
   k::NormalizeParams p{};
   p.x = x.values.data();
   p.x_type = row_type(x.values.dtype());
@@ -175,10 +196,12 @@ void multiply(Device& device, Arena& arena, Tensor out, const Rows& x, const Mat
 }  // namespace
 
 void matmul(Device& device, Arena& arena, Tensor out, const Rows& x, const Matrix& w) {
+  const GpuOpTimer timer(device, [&] { return product_cost("matmul", x, w); });
   multiply(device, arena, out, x, w, false);
 }
 
 void matmul_add(Device& device, Arena& arena, Tensor residual, const Rows& x, const Matrix& w) {
+  const GpuOpTimer timer(device, [&] { return product_cost("matmul_add", x, w); });
   multiply(device, arena, residual, x, w, true);
 }
 
@@ -187,6 +210,8 @@ Rows activated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix&
   const DeviceMatrix& m = *w.on_device();
   const std::int64_t n = gated ? m.n / 2 : m.n;
   const DType type = input_of(m);
+  const GpuOpTimer timer(
+      device, [&] { return product_cost(gated ? "gated_matmul" : "activated_matmul", x, w); });
   const Tensor out = arena.allocate(type, {x.count(), n});
   const std::int64_t mark = arena.mark();
   if (gated && streams(*device.gpu(), m, x.count(), StreamResult::kGated)) {
@@ -197,6 +222,7 @@ Rows activated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix&
   }
   const Tensor sums = arena.allocate(type, {x.count(), m.n});
   multiply(device, arena, sums, x, w, false);
+  const GpuOpTimer activation_timer(device, [&] { return moving_cost("activate", {sums, out}); });
   k::ActivationParams p{};
   p.x = sums.data();
   p.x_type = row_type(type);
@@ -218,10 +244,14 @@ Tensor project_qkv(Device& device, Arena& arena, const Rows& x, const Matrix& w,
                    const QkvParams& params, const KvWrite& kv) {
   const DeviceMatrix& m = *w.on_device();
   const DType type = input_of(m);
+  const GpuOpTimer timer(device, [&] { return product_cost("project_qkv", x, w); });
   const Tensor queries = arena.allocate(type, {x.count(), params.query_heads, params.head_dim});
   const std::int64_t mark = arena.mark();
   const Tensor sums = arena.allocate(type, {x.count(), m.n});
   multiply(device, arena, sums, x, w, false);
+  const GpuOpTimer finish_timer(device, [&] {
+    return moving_cost("rotate_and_store", {sums, sums});
+  });
   k::FinishQkvParams p{};
   p.sums = sums.data();
   p.sums_type = row_type(type);
@@ -253,6 +283,7 @@ Tensor project_qkv(Device& device, Arena& arena, const Rows& x, const Matrix& w,
 }
 
 void embed(Device& device, Tensor out, Tensor table, const Batch& batch) {
+  const GpuOpTimer timer(device, [&] { return moving_cost("embed", {out}); });
   k::EmbedParams p{};
   p.table = table.data();
   p.table_type = row_type(table.dtype());
@@ -266,6 +297,7 @@ void embed(Device& device, Tensor out, Tensor table, const Batch& batch) {
 }
 
 void gather_rows(Device& device, Tensor out, Tensor x, const Batch& batch) {
+  const GpuOpTimer timer(device, [&] { return moving_cost("gather", {out, out}); });
   k::GatherParams p{};
   p.x = x.as<float>();
   p.x_stride = x.stride(0);
@@ -283,13 +315,17 @@ Rows attention(Device& device, Arena& arena, Tensor queries, const KvLayer& laye
   const std::int64_t rows = queries.dim(0);
   const Tensor out = arena.allocate(queries.dtype(), {rows, params.query_heads * layer.head_dim});
   DeviceBatch& tables = *batch.on_device;
+  const GpuOpTimer timer(device, [&] {
+    return attention_cost(tables.sequences(), layer, params.query_heads, params.window);
+  });
   const AttentionWork& work = tables.attention({.q_heads = params.query_heads,
                                                 .kv_heads = layer.kv_heads,
                                                 .head_dim = layer.head_dim,
                                                 .cache = layer.dtype,
                                                 .window = params.window,
                                                 .soft_cap = params.soft_cap,
-                                                .alibi_slopes = params.alibi_slopes});
+                                                .alibi_slopes = params.alibi_slopes,
+                                                .deterministic = device.gpu()->deterministic()});
   const AttentionCall call{.cache = layer.base,
                            .block_stride = layer.block_stride,
                            .head_bytes = layer.head_bytes,

@@ -219,12 +219,35 @@ TEST(GpuGeneration, ScoresAPromptLikeTheCpu) {
   }
 }
 
+// Both round a key to 1/254 of its largest value; the CPU's scales and arithmetic are its own.
+TEST(GpuGeneration, AnInt8CacheScoresLikeTheCpus) {
+  const auto score = [](const EngineOptions& options) {
+    const auto engine = open(options);
+    Request request{.prompt = prompt_number(8, 500)};
+    request.sampling = {.max_tokens = 0, .prompt_logprobs = 0};
+    return engine->complete(std::move(request)).value().prompt_logprobs;
+  };
+  const auto exact = score({.model = stories_folder()});
+  const auto expected = score({.model = stories_folder(), .kv_dtype = "int8"});
+  const auto found = score(gpu({.kv_dtype = "int8"}));
+
+  ASSERT_EQ(found.size(), expected.size());
+  double apart = 0.0;
+  double rounded = 0.0;
+  for (std::size_t i = 1; i < found.size(); ++i) {
+    apart += std::abs(found[i]->chosen - expected[i]->chosen);
+    rounded += std::abs(expected[i]->chosen - exact[i]->chosen);
+  }
+  const auto n = static_cast<double>(found.size() - 1);
+  EXPECT_LT(apart / n, 0.03) << "the CPU's int8 cache changes " << rounded / n;
+}
+
 TEST(GpuGeneration, QuantizedWeightsAndCachesTellAStory) {
   const auto cpu = open({.model = stories_folder()});
   const Tokens prompt = cpu->tokenize("Once upon a time, there was a little").value();
   const Tokens expected = complete(*cpu, story(prompt, 12));
   for (const char* weights : {"auto", "q8", "q4", "fp8"}) {
-    for (const char* cache : {"bf16", "fp8"}) {
+    for (const char* cache : {"bf16", "fp8", "int8"}) {
       const auto engine = open(gpu({.weights = weights, .kv_dtype = cache}));
       ASSERT_NE(engine, nullptr);
 

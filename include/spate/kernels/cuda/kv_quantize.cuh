@@ -19,6 +19,14 @@ __device__ __forceinline__ std::uint32_t kv_int8(float x, float inverse_scale) {
   return static_cast<std::uint32_t>(q) & 255u;
 }
 
+// Eight neighbours of a row.
+__device__ __forceinline__ uint2 kv_int8_pack(const float (&x)[8], float inverse_scale) {
+  std::uint32_t words[2] = {};
+#pragma unroll
+  for (int i = 0; i < 8; i++) words[i / 4] |= kv_int8(x[i], inverse_scale) << (i % 4 * 8);
+  return make_uint2(words[0], words[1]);
+}
+
 // One warp writes one row: lane l holds elements l * kEach .. l * kEach + kEach - 1 of the head.
 // `block`: the image of this block and kv head; token: inside the block. kEach is 2, 4 or 8 (head
 // dims 64, 128, 256).

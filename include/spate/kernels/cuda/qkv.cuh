@@ -4,6 +4,7 @@
 // lanes; heads and rotations of odd sizes go through shared memory.
 #pragma once
 #include "spate/kernels/cuda/kv_image.h"
+#include "spate/kernels/cuda/kv_quantize.cuh"
 #include "spate/kernels/cuda/row_values.cuh"
 #include "spate/kernels/cuda/step_tables.h"
 
@@ -31,7 +32,7 @@ struct FinishQkvParams {
   void* cache = nullptr;                // of this layer: its first block's first head
   std::int64_t block_stride = 0;        // bytes
   std::int64_t head_stride = 0;         // bytes; K rows, then V rows: kv_block_bytes
-  RowType cache_type = RowType::kBF16;  // or kF32, kE4M3
+  RowType cache_type = RowType::kBF16;  // or kF32, kE4M3; kI8 with a scale for each token and head
   const float* k_scale = nullptr;       // kE4M3: [kv_heads], x / scale is stored; null: ones
   const float* v_scale = nullptr;
 
@@ -67,8 +68,15 @@ __device__ __forceinline__ HeadPlace head_place(const FinishQkvParams& p, std::i
 struct CacheRow {
   std::uint8_t* half;
   std::uint32_t token, row_bytes;
+  bool value;
   __device__ __forceinline__ std::uint8_t* at(int byte) const {
     return half + kv_offset(token, static_cast<std::uint32_t>(byte) / 16, row_bytes) + byte % 16;
+  }
+  __device__ __forceinline__ __half* scale() const {
+    const std::int64_t before = value ? std::int64_t{kStepBlockTokens} * row_bytes : 0;
+    return reinterpret_cast<__half*>(
+        half - before +
+        kv_scale_offset(static_cast<int>(token), value, kStepBlockTokens, row_bytes));
   }
 };
 
@@ -79,12 +87,12 @@ __device__ __forceinline__ CacheRow cache_row(const FinishQkvParams& p, std::int
   const std::uint32_t row_bytes = kv_row_bytes(p.head_dim, row_type_bytes(p.cache_type));
   auto* half =
       static_cast<std::uint8_t*>(p.cache) + block * p.block_stride + place.head * p.head_stride;
-  if (place.role == HeadRole::kValue) half += std::int64_t{kStepBlockTokens} * row_bytes;
-  return {half, static_cast<std::uint32_t>(place.position % kStepBlockTokens), row_bytes};
+  const bool value = place.role == HeadRole::kValue;
+  if (value) half += std::int64_t{kStepBlockTokens} * row_bytes;
+  return {half, static_cast<std::uint32_t>(place.position % kStepBlockTokens), row_bytes, value};
 }
 
-// What values are multiplied with before they are stored. A cache of another type (INT8) has its
-// case here and in the two places that store.
+// What values are multiplied with before they are stored as e4m3.
 __device__ __forceinline__ float cache_inverse_scale(const FinishQkvParams& p,
                                                      const HeadPlace& place) {
   const float* scales = place.role == HeadRole::kKey ? p.k_scale : p.v_scale;
@@ -151,9 +159,28 @@ __device__ __forceinline__ void store_query_chunk(const FinishQkvParams& p, std:
   store_chunk<true>(to, p.queries_type, at, p.head_dim, v);
 }
 
+// The scale of a head as int8; all lanes of the group take part.
+template <int kLanes>
+__device__ __forceinline__ __half head_scale(const float (&v)[kChunk]) {
+  float largest = 0;
+#pragma unroll
+  for (int e = 0; e < kChunk; e++) largest = fmaxf(largest, fabsf(v[e]));
+#pragma unroll
+  for (int step = kLanes / 2; step > 0; step /= 2)
+    largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, step));
+  return kv_int8_scale(largest);
+}
+
+// `scale`: of an int8 cache, that of the head.
 __device__ __forceinline__ void append_chunk(const FinishQkvParams& p, const HeadPlace& place,
-                                             const CacheRow& to, int at, float (&v)[kChunk]) {
+                                             const CacheRow& to, int at, __half scale,
+                                             float (&v)[kChunk]) {
   if (place.position < 0) return;
+  if (p.cache_type == RowType::kI8) {
+    *reinterpret_cast<uint2*>(to.at(at)) = kv_int8_pack(v, 1.f / __half2float(scale));
+    if (at == 0) *to.scale() = scale;
+    return;
+  }
   if (p.cache_type == RowType::kBF16) {
     store_vector(to.at(at * 2), RowType::kBF16, v);
   } else if (p.cache_type == RowType::kF32) {
@@ -203,8 +230,10 @@ __device__ __forceinline__ void finish_chunks(const FinishQkvParams& p) {
     if (p.rotary_dim > 0) {
       rotate_head(rotation, rotation.rotates && place.role != HeadRole::kValue, p.rotary_dim, v);
     }
+    __half scale{};
+    if (p.cache_type == RowType::kI8) scale = head_scale<kLanes>(v);
     if (active && place.role == HeadRole::kQuery) store_query_chunk(p, row, place, at, v);
-    if (active && place.role != HeadRole::kQuery) append_chunk(p, place, to, at, v);
+    if (active && place.role != HeadRole::kQuery) append_chunk(p, place, to, at, scale, v);
   }
 }
 
@@ -229,6 +258,24 @@ __device__ __forceinline__ float rotated_value(const float* v, const float* tabl
   const int pair = d < half ? d : d - half;
   const float cosine = table[pair], sine = table[half + pair];
   return d < half ? v[d] * cosine - v[d + half] * sine : v[d] * cosine + v[d - half] * sine;
+}
+
+// One warp, one key or value.
+template <class Value>
+__device__ __forceinline__ void append_int8(const FinishQkvParams& p, std::int64_t row,
+                                            const HeadPlace& place, const Value& value) {
+  if (place.position < 0) return;
+  const int lane = static_cast<int>(threadIdx.x);
+  float largest = 0;
+  for (int d = lane; d < p.head_dim; d += 32) largest = fmaxf(largest, fabsf(value(d)));
+#pragma unroll
+  for (int step = 16; step > 0; step /= 2)
+    largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, step));
+  const CacheRow to = cache_row(p, row, place);
+  const __half scale = kv_int8_scale(largest);
+  for (int d = lane; d < p.head_dim; d += 32)
+    *to.at(d) = static_cast<std::uint8_t>(kv_int8(value(d), 1.f / __half2float(scale)));
+  if (lane == 0) *to.scale() = scale;
 }
 
 template <class T>
@@ -256,8 +303,14 @@ __device__ __forceinline__ void finish_values(const FinishQkvParams& p, float* v
   __syncwarp();
   const bool rotated = place.role != HeadRole::kValue && place.position >= 0;
   const float* table = p.rope + std::int64_t{place.position} * p.rotary_dim;
+  const auto finished = [&](int d) {
+    return rotated ? rotated_value(v, table, p.rotary_dim, d) : v[d];
+  };
+  if (p.cache_type == RowType::kI8 && place.role != HeadRole::kQuery) {
+    return append_int8(p, row, place, finished);
+  }
   for (int d = static_cast<int>(threadIdx.x); d < p.head_dim; d += 32) {
-    store_head(p, row, place, d, rotated ? rotated_value(v, table, p.rotary_dim, d) : v[d]);
+    store_head(p, row, place, d, finished(d));
   }
 }
 

@@ -14,10 +14,11 @@
 
 namespace spate::cuda {
 
-enum class RowType : std::uint8_t { kF32, kBF16, kF16, kE4M3 };
+// kI8 is a type of the cache alone, with a scale for each row (kv_quantize.cuh).
+enum class RowType : std::uint8_t { kF32, kBF16, kF16, kE4M3, kI8 };
 
 __host__ __device__ constexpr int row_type_bytes(RowType type) {
-  return type == RowType::kF32 ? 4 : type == RowType::kE4M3 ? 1 : 2;
+  return type == RowType::kF32 ? 4 : type == RowType::kE4M3 || type == RowType::kI8 ? 1 : 2;
 }
 
 inline constexpr int kChunk = 8;  // values that a thread reads and writes together
