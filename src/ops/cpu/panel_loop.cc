@@ -1,5 +1,7 @@
 #include "ops/cpu/panel_loop.h"
 
+#include <utility>
+
 namespace spate::ops::cpu {
 namespace {
 
@@ -10,6 +12,9 @@ static_assert(static_cast<int>(RowKind::kInt8) == static_cast<int>(RowFormat::kI
 
 /// Every worker packs all rows for itself up to here: cheaper than meeting.
 constexpr std::int64_t kRowsPackedByEach = 4;
+/// So few rows wait for memory, which is faster when this many panels are read side by side.
+constexpr std::int64_t kRowsSideBySide = 4;
+constexpr std::int64_t kPanelsSideBySide = 4;
 
 }  // namespace
 
@@ -78,7 +83,10 @@ void PanelLoop::plan_workers() {
   active_ = static_cast<int>(std::min(static_cast<double>(device_.pool().size()), wanted));
   // Few and large pieces cost little to hand out, many and small ones end together.
   constexpr std::int64_t kPiecesPerWorker = 32;
-  chunk_ = std::max<std::int64_t>(1, n_blocks_ * n_groups_ / (kPiecesPerWorker * active_));
+  if (n_rows_ <= kRowsSideBySide && panels_ != nullptr) {
+    together_ = std::max<std::int64_t>(1, kPanelsSideBySide / panels_per_item_);
+  }
+  chunk_ = std::max(together_, n_blocks_ * n_groups_ / (kPiecesPerWorker * active_));
 }
 
 void PanelLoop::allocate_scratch(Arena& arena) {
@@ -87,7 +95,7 @@ void PanelLoop::allocate_scratch(Arena& arena) {
     const std::int64_t copies = n_rows_ <= kRowsPackedByEach ? active_ : 1;
     packed_rows_ = arena.allocate_bytes(copies * packed_rows_bytes_);
   }
-  sums_bytes_ = block_rows_ * panels_per_item_ * kPanelColumns * 4;
+  sums_bytes_ = block_rows_ * together_ * panels_per_item_ * kPanelColumns * 4;
   sums_ = arena.allocate_bytes(active_ * sums_bytes_);
   if (panels_ == nullptr) panel_ = arena.allocate_bytes(active_ * w_.panel_bytes());
 }
@@ -115,31 +123,43 @@ const std::byte* PanelLoop::prepare_rows(int worker) {
   return packed_rows_;
 }
 
-Tile PanelLoop::multiply(int worker, const std::byte* rows, std::int64_t item) {
-  const std::int64_t first_row = item / n_groups_ * block_rows_;
-  const Tile tile{.first_panel = item % n_groups_ * panels_per_item_,
+Tile PanelLoop::multiply(int worker, const std::byte* rows, std::int64_t first,
+                         std::int64_t count) {
+  const std::int64_t first_row = first / n_groups_ * block_rows_;
+  const Tile tile{.first_panel = first % n_groups_ * panels_per_item_,
                   .first_row = first_row,
                   .n_rows = std::min(block_rows_, n_rows_ - first_row),
                   .sums = reinterpret_cast<float*>(sums_ + worker * sums_bytes_),
-                  .sum_stride = panels_per_item_ * kPanelColumns};
-  const auto multiply_panel = kernels_.multiply[static_cast<int>(w_.format())];
-  for (std::int64_t i = 0; i < panels_per_item_; ++i) {
-    const std::int64_t p = tile.first_panel + i;
-    const std::byte* panel = panels_ != nullptr ? panels_ + p * w_.panel_bytes() : nullptr;
-    if (panel == nullptr) {
-      std::byte* own = panel_ + worker * w_.panel_bytes();
-      w_.pack_panel(device_.isa(), p, own);
-      panel = own;
-    }
-    multiply_panel({.panel = reinterpret_cast<const std::uint8_t*>(panel),
-                    .rows = reinterpret_cast<const std::uint8_t*>(rows + first_row * row_bytes_),
-                    .row_stride = row_bytes_,
-                    .n_rows = tile.n_rows,
-                    .k = w_.k(),
-                    .sums = tile.sums + i * kPanelColumns,
-                    .sum_stride = tile.sum_stride});
+                  .sum_stride = together_ * panels_per_item_ * kPanelColumns};
+  kernels::cpu::MultiplyArgs args{
+      .n_panels = count * panels_per_item_,
+      .rows = reinterpret_cast<const std::uint8_t*>(rows + first_row * row_bytes_),
+      .row_stride = row_bytes_,
+      .n_rows = tile.n_rows,
+      .k = w_.k(),
+      .sums = tile.sums,
+      .sum_stride = tile.sum_stride};
+  if (panels_ == nullptr) {
+    multiply_in_place(worker, args, tile.first_panel);
+    return tile;
   }
+  const std::byte* panel = panels_ + tile.first_panel * w_.panel_bytes();
+  args.panel = reinterpret_cast<const std::uint8_t*>(panel);
+  kernels_.multiply[static_cast<int>(w_.format())](args);
   return tile;
+}
+
+/// One panel at a time, through this worker's copy.
+void PanelLoop::multiply_in_place(int worker, kernels::cpu::MultiplyArgs args,
+                                  std::int64_t first_panel) {
+  std::byte* copy = panel_ + worker * w_.panel_bytes();
+  const std::int64_t end = first_panel + std::exchange(args.n_panels, 1);
+  args.panel = reinterpret_cast<const std::uint8_t*>(copy);
+  for (std::int64_t p = first_panel; p < end; ++p) {
+    w_.pack_panel(device_.isa(), p, copy);
+    kernels_.multiply[static_cast<int>(w_.format())](args);
+    args.sums += kPanelColumns;
+  }
 }
 
 }  // namespace spate::ops::cpu

@@ -36,14 +36,15 @@ struct PackRowArgs {
   std::uint8_t* row = nullptr;  // row_bytes(kind, k)
 };
 
-/// sums[r][c] = sum over k of row r times column c of one panel.
+/// sums[r][c] = sum over k of row r times column c of panels that are neighbours in memory.
 struct MultiplyArgs {
-  const std::uint8_t* panel = nullptr;  // 64-byte aligned
-  const std::uint8_t* rows = nullptr;   // packed rows, `row_stride` bytes apart
+  const std::uint8_t* panel = nullptr;  // the first one, 64-byte aligned
+  std::int64_t n_panels = 1;
+  const std::uint8_t* rows = nullptr;  // packed rows, `row_stride` bytes apart
   std::int64_t row_stride = 0;
   std::int64_t n_rows = 0;
   std::int64_t k = 0;
-  float* sums = nullptr;
+  float* sums = nullptr;        // [n_rows][n_panels * 32]
   std::int64_t sum_stride = 0;  // in floats
 };
 

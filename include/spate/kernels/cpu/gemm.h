@@ -1,4 +1,4 @@
-// Rows times one panel of 32 columns: sums[r][c] = sum over k of row[r][k] * weight[k][c].
+// Rows times panels of 32 columns: sums[r][c] = sum over k of row[r][k] * weight[k][c].
 //
 // Every output element is one chain over k in ascending order, in one accumulator, so its bits
 // depend on neither the number of rows, nor the tile that computed it, nor the slices of k: between
@@ -228,6 +228,65 @@ static inline void multiply_panel(const MultiplyArgs& a) {
       row += rows;
     }
   }
+}
+
+/// Up to so many rows wait for memory, not for arithmetic.
+inline constexpr std::int64_t kFewRows = 4;
+
+/// What a stream of panels read side by side will want `kAhead` steps from now: its panel's, or the
+/// next one's.
+template <PanelFormat F>
+SPATE_KERNEL const std::uint8_t* ahead_of(const MultiplyArgs& a, const std::uint8_t* panel,
+                                          std::int64_t step) {
+  constexpr std::int64_t kAhead = step_bytes(F) < 2048 ? 2 : 1;
+  const std::int64_t next = step + kAhead - steps_of(a.k);
+  if (next >= 0) panel += (a.n_panels - 1) * panel_bytes(F, a.k);
+  return panel + (step + kAhead) * step_bytes(F);
+}
+
+/// A step of every panel in turn. The hardware's prefetcher begins anew in every page of 4 KiB: one
+/// stream waits for memory there, where four read 1.2 to 1.7 times as fast (measured on Sapphire
+/// Rapids).
+template <PanelFormat F>
+static inline void multiply_side_by_side(const MultiplyArgs& a) {
+  const std::int64_t n_steps = steps_of(a.k);
+  for (std::int64_t s = 0; s < n_steps; ++s) {
+    const std::uint8_t* panel = a.panel;
+    for (std::int64_t p = 0; p < a.n_panels; ++p, panel += panel_bytes(F, a.k)) {
+      tile_of_rows<F, kFewRows>(a.n_rows,
+                                {.weights = panel + s * step_bytes(F),
+                                 .rows = a.rows + s * row_step_bytes(row_kind(F)),
+                                 .scales = a.rows + row_scales_offset(a.k) + s * 4,
+                                 .starts_8 = a.rows + row_starts_8_offset(a.k) + s * 4,
+                                 .starts_128 = a.rows + row_starts_128_offset(a.k) + s * 4,
+                                 .row_stride = a.row_stride,
+                                 .n_steps = 1,
+                                 .sums = a.sums + p * kColumns,
+                                 .sum_stride = a.sum_stride,
+                                 .first = s == 0,
+                                 .last = s + 1 == n_steps,
+                                 .ahead = ahead_of<F>(a, panel, s),
+                                 .ahead_lines = step_bytes(F) / kLine});
+    }
+  }
+}
+
+/// f(arguments of one panel) for each.
+template <class Multiply>
+SPATE_KERNEL void each_panel(PanelFormat format, const MultiplyArgs& a, Multiply multiply) {
+  MultiplyArgs one = a;
+  one.n_panels = 1;
+  for (std::int64_t p = 0; p < a.n_panels; ++p) {
+    multiply(one);
+    one.panel += panel_bytes(format, a.k);
+    one.sums += kColumns;
+  }
+}
+
+template <PanelFormat F>
+static inline void multiply_panels(const MultiplyArgs& a) {
+  if (a.n_panels > 1 && a.n_rows <= kFewRows) return multiply_side_by_side<F>(a);
+  each_panel(F, a, [](const MultiplyArgs& one) { multiply_panel<F>(one); });
 }
 
 }  // namespace spate::kernels::cpu::SPATE_CPU_ISA
