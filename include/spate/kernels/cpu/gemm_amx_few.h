@@ -22,38 +22,42 @@ class NoDenormals {
   unsigned saved_;
 };
 
-/// One step of one panel: sums[R][32] are loaded and stored, which is exact.
-template <int R>
-SPATE_KERNEL void few_rows_step(const std::uint8_t* w, const std::uint8_t* x, std::int64_t stride,
-                                bool first, float* sums, std::int64_t sum_stride) {
-  F32x16 even[R][2];
-  F32x16 odd[R][2];
+/// One step of P panels: sums[R][P * 32] are loaded and stored, which is exact.
+template <int R, int P>
+SPATE_KERNEL void few_rows_step(const MultiplyArgs& a, const std::uint8_t* panel, std::int64_t s,
+                                float* sums) {
+  const std::int64_t stride = panel_bytes(PanelFormat::kBF16, a.k);
+  const std::uint8_t* w = panel + s * step_bytes(PanelFormat::kBF16);
+  const std::uint8_t* x = a.rows + s * row_step_bytes(RowKind::kBF16);
+  const std::uint8_t* ahead = ahead_of<PanelFormat::kBF16>(a, panel, s);
+  F32x16 even[R][2 * P];
+  F32x16 odd[R][2 * P];
   SPATE_UNROLL
-  for (int r = 0; r < R; ++r) {
-    even[r][0] = even[r][1] = odd[r][0] = odd[r][1] = set1_f32(0.0F);
+  for (int i = 0; i < R * 2 * P; ++i) {
+    even[i / (2 * P)][i % (2 * P)] = set1_f32(0.0F);
+    odd[i / (2 * P)][i % (2 * P)] = set1_f32(0.0F);
   }
 #pragma GCC unroll 2
   for (int pair = 0; pair < kStep / 2; ++pair) {
-    const I32x16 left = load_i32(w + pair * 128);
-    const I32x16 right = load_i32(w + pair * 128 + 64);
-    const F32x16 low[] = {low_bf16(left), low_bf16(right)};
-    const F32x16 high[] = {high_bf16(left), high_bf16(right)};
     SPATE_UNROLL
-    for (int r = 0; r < R; ++r) {
-      const I32x16 value = broadcast4(x + r * stride + pair * 4);
+    for (int v = 0; v < 2 * P; ++v) {
+      const std::int64_t at = v / 2 * stride + pair * 128 + v % 2 * 64;
+      prefetch(ahead + at);
+      const I32x16 weights = load_i32(w + at);
       SPATE_UNROLL
-      for (int v = 0; v < 2; ++v) {
-        even[r][v] = fma(low[v], low_bf16(value), even[r][v]);
-        odd[r][v] = fma(high[v], high_bf16(value), odd[r][v]);
+      for (int r = 0; r < R; ++r) {
+        const I32x16 value = broadcast4(x + r * a.row_stride + pair * 4);
+        even[r][v] = fma(low_bf16(weights), low_bf16(value), even[r][v]);
+        odd[r][v] = fma(high_bf16(weights), high_bf16(value), odd[r][v]);
       }
     }
   }
   SPATE_UNROLL
   for (int r = 0; r < R; ++r) {
     SPATE_UNROLL
-    for (int v = 0; v < 2; ++v) {
-      float* to = sums + r * sum_stride + v * 16;
-      const F32x16 before = first ? set1_f32(0.0F) : load_f32(to);
+    for (int v = 0; v < 2 * P; ++v) {
+      float* to = sums + r * a.sum_stride + v * 16;
+      const F32x16 before = s == 0 ? set1_f32(0.0F) : load_f32(to);
       store_f32(to, add(before, add(even[r][v], odd[r][v])));
     }
   }
@@ -61,35 +65,23 @@ SPATE_KERNEL void few_rows_step(const std::uint8_t* w, const std::uint8_t* x, st
 
 template <int R>
 static inline void few_rows_bf16_amx(const MultiplyArgs& a) {
-  constexpr PanelFormat kFormat = PanelFormat::kBF16;
-  constexpr std::int64_t kBytes = step_bytes(kFormat);
+  constexpr int kTogether = kPanelsTogether<R>;
   const NoDenormals mode;
-  const std::int64_t n_steps = steps_of(a.k);
-  for (std::int64_t s = 0; s < n_steps; ++s) {
-    const std::uint8_t* panel = a.panel;
-    for (std::int64_t p = 0; p < a.n_panels; ++p, panel += panel_bytes(kFormat, a.k)) {
-      const std::uint8_t* ahead = ahead_of<kFormat>(a, panel, s);
-      for (std::int64_t i = 0; i < kBytes; i += kLine) prefetch(ahead + i);
-      few_rows_step<R>(panel + s * kBytes, a.rows + s * row_step_bytes(RowKind::kBF16),
-                       a.row_stride, s == 0, a.sums + p * kColumns, a.sum_stride);
+  const std::int64_t stride = panel_bytes(PanelFormat::kBF16, a.k);
+  for (std::int64_t s = 0; s < steps_of(a.k); ++s) {
+    std::int64_t p = 0;
+    for (; p + kTogether <= a.n_panels; p += kTogether) {
+      few_rows_step<R, kTogether>(a, a.panel + p * stride, s, a.sums + p * kColumns);
     }
+    for (; p < a.n_panels; ++p)
+      few_rows_step<R, 1>(a, a.panel + p * stride, s, a.sums + p * kColumns);
   }
 }
 
 static inline void multiply_panels_bf16_amx(const MultiplyArgs& a) {
-  switch (a.n_panels > 1 ? a.n_rows : 0) {
-    case 1:
-      return few_rows_bf16_amx<1>(a);
-    case 2:
-      return few_rows_bf16_amx<2>(a);
-    case 3:
-      return few_rows_bf16_amx<3>(a);
-    case 4:
-      return few_rows_bf16_amx<4>(a);
-    default:
-      each_panel(PanelFormat::kBF16, a,
-                 [](const MultiplyArgs& one) { multiply_panel_bf16_amx(one); });
-  }
+  if (a.n_panels > 1 && a.n_rows == 1) return few_rows_bf16_amx<1>(a);
+  if (a.n_panels > 1 && a.n_rows == 2) return few_rows_bf16_amx<2>(a);
+  each_panel(PanelFormat::kBF16, a, [](const MultiplyArgs& one) { multiply_panel_bf16_amx(one); });
 }
 
 }  // namespace spate::kernels::cpu::SPATE_CPU_ISA
