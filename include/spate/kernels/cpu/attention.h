@@ -25,7 +25,16 @@ SPATE_KERNEL constexpr std::int64_t weight_bytes(KvFormat format) {
 template <KvFormat kCache>
 struct Vectors {
   static constexpr KvFormat kFormat = kCache;
+  static constexpr bool kScoresEarly = false;
 };
+
+/// Tasks of so few rows have room for the scores of two tiles, which some ways to compute want.
+inline constexpr std::int64_t kRowsScoredEarly = kTaskRows / 2;
+
+template <class Kernel>
+SPATE_KERNEL bool scores_early(const AttentionTask& task) {
+  return Kernel::kScoresEarly && task.rows <= kRowsScoredEarly;
+}
 
 /// One task at work.
 template <class Kernel>
@@ -101,9 +110,10 @@ struct KeyTile {
   std::int64_t first_key = 0;
   std::int64_t begin = 0;  // rows
   std::int64_t end = 0;
+  float* scores = nullptr;  // [rows][64]
 };
 
-/// s.scores[r][key] for the rows and valid keys of the tile.
+/// scores[r][key] for the rows and valid keys of the tile.
 template <KvFormat kFormat>
 static void score_tile(const Attention<Vectors<kFormat>>& a, const KeyTile& k) {
   const KvLayout& kv = a.task.layout;
@@ -116,7 +126,7 @@ static void score_tile(const Attention<Vectors<kFormat>>& a, const KeyTile& k) {
                         .rows = a.s.queries + r * a.query_bytes,
                         .row_bytes = a.query_bytes,
                         .words = kv.head_dim / kv.interleave(),
-                        .out = a.s.scores + r * kKvTokens + h * kKvHalf,
+                        .out = k.scores + r * kKvTokens + h * kKvHalf,
                         .out_stride = kKvTokens,
                         .prefetch = r == k.begin && k.next != nullptr ? k.next + at : nullptr};
       const auto* key_scales = reinterpret_cast<const float*>(k.block + kv.key_scale_offset());
@@ -158,7 +168,7 @@ template <class Kernel>
 static void adjust_scores(const Attention<Kernel>& a, const KeyTile& k) {
   const AttentionTask& task = a.task;
   for (std::int64_t r = k.begin; r < k.end; ++r) {
-    float* row = a.s.scores + r * kKvTokens;
+    float* row = k.scores + r * kKvTokens;
     for (int i = 0; task.soft_cap > 0.0F && i < kKvTokens; i += 16) {
       store_f32(row + i, soft_capped(load_f32(row + i), task.soft_cap));
     }
@@ -206,11 +216,11 @@ SPATE_KERNEL float value_peak(const Attention<Kernel>& a, const KeyTile& k, std:
 /// Raises the maxima of rows r .. r + n - 1 (n <= 16) to those of their new scores and scales what
 /// they have summed so far accordingly. Returns the scores' maxima.
 template <class Kernel>
-static F32x16 raise_maxima(const Attention<Kernel>& a, const AttentionState& state, std::int64_t r,
-                           int n) {
+static F32x16 raise_maxima(const Attention<Kernel>& a, const AttentionState& state,
+                           const float* scores, std::int64_t r, int n) {
   F32x16 rows[16];
   for (int i = 0; i < n; ++i) {
-    const float* row = a.s.scores + (r + i) * kKvTokens;
+    const float* row = scores + (r + i) * kKvTokens;
     rows[i] =
         max(max(load_f32(row), load_f32(row + 16)), max(load_f32(row + 32), load_f32(row + 48)));
   }
@@ -248,12 +258,12 @@ SPATE_KERNEL F32x16 exponentials(const float* scores, float base, const float (&
 
 /// Scores to probabilities, relative to the running maximum; f32 in place, or bf16.
 template <class Kernel>
-static void float_weights(const Attention<Kernel>& a, const AttentionState& state, std::int64_t r,
-                          int n) {
-  raise_maxima(a, state, r, n);
+static void float_weights(const Attention<Kernel>& a, const AttentionState& state, const KeyTile& k,
+                          std::int64_t r, int n) {
+  raise_maxima(a, state, k.scores, r, n);
   for (std::int64_t i = r; i < r + n; ++i) {
     F32x16 p[4];
-    float* scores = a.s.scores + i * kKvTokens;
+    float* scores = k.scores + i * kKvTokens;
     float* sums = state.sums + i * 16;
     if constexpr (Kernel::kFormat == KvFormat::kBF16) {
       const F32x16 sum = exponentials(scores, state.maxima[i], kExp2Coarse, p);
@@ -278,7 +288,7 @@ static void int8_weights(const Attention<Kernel>& a, const AttentionState& state
                          std::int64_t r, int n) {
   alignas(64) float tops[16];
   alignas(64) float factors[16];
-  const F32x16 top = raise_maxima(a, state, r, n);
+  const F32x16 top = raise_maxima(a, state, k.scores, r, n);
   store_f32(tops, top);
   store_f32(factors, exp2_below(sub(top, load_f32(state.maxima + r)), kExp2Fine));
   for (int i = 0; i < n; ++i) {
@@ -286,7 +296,7 @@ static void int8_weights(const Attention<Kernel>& a, const AttentionState& state
     const float peak = value_peak(a, k, row);
     const F32x16 inverse = set1_f32(peak > 1e-30F ? 255.0F / peak : 0.0F);
     F32x16 p[4];
-    const F32x16 sum = exponentials(a.s.scores + row * kKvTokens, tops[i], kExp2Coarse, p);
+    const F32x16 sum = exponentials(k.scores + row * kKvTokens, tops[i], kExp2Coarse, p);
     float* sums = state.sums + row * 16;
     store_f32(sums, fma(set1_f32(factors[i]), sum, load_f32(sums)));
 #pragma GCC unroll 4
@@ -305,7 +315,7 @@ static void add_values(const Attention<Vectors<kFormat>>& a, const AttentionStat
   const KvLayout& kv = a.task.layout;
   constexpr std::int64_t kRowBytes = kKvTokens * weight_bytes(kFormat);
   const std::byte* weights =
-      weight_bytes(kFormat) == 4 ? reinterpret_cast<const std::byte*>(a.s.scores) : a.s.weights;
+      weight_bytes(kFormat) == 4 ? reinterpret_cast<const std::byte*>(k.scores) : a.s.weights;
   each_tile(k.begin, k.end, [&](std::int64_t r, std::int64_t n) {
     std::int64_t keys = a.s.last[r + n - 1] + 1 - k.first_key;
     keys = keys < kKvTokens ? keys : kKvTokens;
@@ -350,7 +360,7 @@ static void weigh_tile(const Attention<Kernel>& a, const AttentionState& state, 
     if constexpr (Kernel::kFormat == KvFormat::kInt8) {
       int8_weights(a, state, k, r, n);
     } else {
-      float_weights(a, state, r, n);
+      float_weights(a, state, k, r, n);
     }
   }
   add_values(a, state, k);
@@ -385,9 +395,9 @@ static void weigh_rows_apart(const Attention<Kernel>& a, const AttentionState& s
   }
 }
 
+/// What follows a tile's scores.
 template <class Kernel>
 static void attend_tile(const Attention<Kernel>& a, const AttentionState& state, const KeyTile& k) {
-  score_tile(a, k);
   const bool edge = is_edge(a, k);
   if (edge || a.task.soft_cap > 0.0F || a.task.slopes != nullptr) adjust_scores(a, k);
   if (edge && spoils_others(a, k)) return weigh_rows_apart(a, state, k);
@@ -403,30 +413,60 @@ SPATE_KERNEL void clear_state(const AttentionState& state, std::int64_t padded, 
               static_cast<std::size_t>((end - begin) * padded * 4));
 }
 
-/// The rows that see the chunk, over the chunk's keys.
+/// The tile that begins with key `first_key`; `longest` is the last key that any row sees.
+template <class Kernel>
+static KeyTile tile_at(const Attention<Kernel>& a, std::int64_t first_key, std::int64_t longest) {
+  const AttentionTask& task = a.task;
+  const auto rows = rows_seeing(a, first_key, first_key + kKvTokens);
+  const std::int32_t* block = task.blocks + first_key / kKvTokens;
+  const std::byte* at = task.cache + block[0] * task.block_stride;
+  const bool last = first_key + kKvTokens > longest;
+  const bool second = scores_early<Kernel>(task) && first_key / kKvTokens % 2 != 0;
+  return {.block = at,
+          .next = last ? nullptr : task.cache + block[1] * task.block_stride,
+          .values = at + task.layout.value_offset(),
+          .first_key = first_key,
+          .begin = rows.begin,
+          .end = rows.end,
+          .scores = a.s.scores + (second ? kRowsScoredEarly * kKvTokens : 0)};
+}
+
+/// Wakes the hardware's prefetcher for a block that will be wanted soon: it works page by page, so
+/// the first lines of all of the block's pages call for the others side by side.
+SPATE_KERNEL void call_for_block(const AttentionTask& task, const std::byte* block) {
+  constexpr std::int64_t kPage = 4096;
+  constexpr std::int64_t kCalling = kPage / 4;
+  const std::int64_t n_bytes = task.layout.head_bytes();
+  for (std::int64_t i = 0; i < kCalling; i += kLine) {
+    for (std::int64_t page = 0; page < n_bytes; page += kPage) prefetch_l2(block + page + i);
+  }
+}
+
+/// The rows that see the chunk, over the chunk's keys. Few rows wait for memory and for products:
+/// a tile's scores are computed before the tile before it is finished, and its successor is called.
 template <class Kernel>
 static void attend_chunk(const Attention<Kernel>& a, std::int64_t chunk,
                          const AttentionState& state) {
-  const AttentionTask& task = a.task;
-  const std::int64_t longest = a.s.last[task.rows - 1];
+  const std::int64_t longest = a.s.last[a.task.rows - 1];
   const std::int64_t begin = chunk * kKvChunk;
   const std::int64_t end = longest + 1 < begin + kKvChunk ? longest + 1 : begin + kKvChunk;
   const auto rows = rows_seeing(a, begin, begin + kKvChunk);
   begin_products(a);
   clear_state(state, a.padded, rows.begin, rows.end);
   const std::int64_t first_tile = a.s.first[0] / kKvTokens * kKvTokens;
-  for (std::int64_t t = first_tile > begin ? first_tile : begin; t < end; t += kKvTokens) {
-    const auto seeing = rows_seeing(a, t, t + kKvTokens);
-    const std::int32_t* block = task.blocks + t / kKvTokens;
-    const KeyTile tile{
-        .block = task.cache + block[0] * task.block_stride,
-        .next = t + kKvTokens <= longest ? task.cache + block[1] * task.block_stride : nullptr,
-        .values = task.cache + block[0] * task.block_stride + task.layout.value_offset(),
-        .first_key = t,
-        .begin = seeing.begin,
-        .end = seeing.end};
+  const bool early = scores_early<Kernel>(a.task);
+  std::int64_t t = first_tile > begin ? first_tile : begin;
+  KeyTile tile = tile_at(a, t, longest);
+  score_tile(a, tile);
+  for (t += kKvTokens; t < end; t += kKvTokens) {
+    const KeyTile next = tile_at(a, t, longest);
+    if (early && next.next != nullptr) call_for_block(a.task, next.next);
+    if (early) score_tile(a, next);
     attend_tile(a, state, tile);
+    if (!early) score_tile(a, next);
+    tile = next;
   }
+  attend_tile(a, state, tile);
   end_products(a);
 }
 
