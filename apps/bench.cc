@@ -11,6 +11,11 @@
 namespace spate::apps {
 namespace {
 
+std::string best_isa_name() {
+  const CpuIsa best = best_cpu_isa();
+  return best == CpuIsa::kAvx512 && amx_available() ? "amx" : std::string(name_of(best));
+}
+
 std::string processor_name() {
   const Result<std::string> text = read_file("/proc/cpuinfo");
   if (!text) return "unknown processor";
@@ -73,6 +78,7 @@ std::unique_ptr<Device> bench_device(const EngineOptions& o) {
   for (const CpuIsa isa : {CpuIsa::kGeneric, CpuIsa::kAvx2}) {
     if (o.isa == name_of(isa)) cpu.isa = isa;
   }
+  if (o.isa == name_of(CpuIsa::kAvx512)) cpu.amx = false;
   return Device::cpu(cpu);
 }
 
@@ -95,7 +101,7 @@ Json setup_json(const BenchOptions& o, const ModelInfo& info) {
   return {{"version", SPATE_VERSION},
           {"processor", processor_name()},
           {"threads", o.engine.threads > 0 ? o.engine.threads : usable_cores()},
-          {"isa", o.engine.isa == "auto" ? std::string(name_of(best_cpu_isa())) : o.engine.isa},
+          {"isa", o.engine.isa == "auto" ? best_isa_name() : o.engine.isa},
           {"model", info.path},
           {"parameters", info.parameters},
           {"weights", info.weights},

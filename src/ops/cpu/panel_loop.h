@@ -71,7 +71,7 @@ class PanelLoop {
   void pack_rows(std::byte* to, std::int64_t begin, std::int64_t end) const;
   /// Items to take next when `left` are left: fewer at the end, so that workers end together.
   std::int64_t next_chunk(std::int64_t left) const {
-    return active_ == 1 ? chunk_ : std::clamp<std::int64_t>(left / (2 * active_), 1, chunk_);
+    return std::clamp<std::int64_t>((left + active_ - 1) / active_, 1, chunk_);
   }
   /// `count` (at most together_) items' sums, as the tile of the first.
   Tile multiply(int worker, const std::byte* rows, std::int64_t first, std::int64_t count);
