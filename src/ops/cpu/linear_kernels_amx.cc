@@ -9,6 +9,7 @@ using kernels::cpu::PanelFormat;
 
 void use_amx(LinearKernels& kernels) {
   kernels.multiply[static_cast<int>(PanelFormat::kBF16)] = isa::multiply_panels_bf16_amx;
+  kernels.multiply_in_place = isa::multiply_in_place_bf16_amx;
   kernels.multiply[static_cast<int>(PanelFormat::kQ8)] =
       isa::multiply_panels_int8_amx<PanelFormat::kQ8>;
   kernels.multiply[static_cast<int>(PanelFormat::kQ4)] =

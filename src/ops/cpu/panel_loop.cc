@@ -140,7 +140,7 @@ Tile PanelLoop::multiply(int worker, const std::byte* rows, std::int64_t first,
       .sums = tile.sums,
       .sum_stride = tile.sum_stride};
   if (panels_ == nullptr) {
-    multiply_in_place(worker, args, tile.first_panel);
+    multiply_unpacked(worker, args, tile.first_panel);
     return tile;
   }
   const std::byte* panel = panels_ + tile.first_panel * w_.panel_bytes();
@@ -149,16 +149,35 @@ Tile PanelLoop::multiply(int worker, const std::byte* rows, std::int64_t first,
   return tile;
 }
 
-/// One panel at a time, through this worker's copy.
-void PanelLoop::multiply_in_place(int worker, kernels::cpu::MultiplyArgs args,
+/// Whether the kernels can multiply panel p straight from the checkpoint's rows.
+bool PanelLoop::runs_in_place(std::int64_t p) const {
+  constexpr std::int64_t kMostRows = 2;
+  return kernels_.multiply_in_place != nullptr && n_rows_ <= kMostRows &&
+         w_.format() == WeightFormat::kBF16 && w_.stored() == DType::kBF16 &&
+         w_.k() % kernels::cpu::kStep == 0 &&
+         w_.sources()[static_cast<std::size_t>(p)].n_rows == kPanelColumns;
+}
+
+/// One panel at a time, if need be through this worker's copy.
+void PanelLoop::multiply_unpacked(int worker, kernels::cpu::MultiplyArgs args,
                                   std::int64_t first_panel) {
   std::byte* copy = panel_ + worker * w_.panel_bytes();
   const std::int64_t end = first_panel + std::exchange(args.n_panels, 1);
   args.panel = reinterpret_cast<const std::uint8_t*>(copy);
-  for (std::int64_t p = first_panel; p < end; ++p) {
+  for (std::int64_t p = first_panel; p < end; ++p, args.sums += kPanelColumns) {
+    if (runs_in_place(p)) {
+      const std::byte* columns = w_.sources()[static_cast<std::size_t>(p)].rows;
+      kernels_.multiply_in_place({.columns = reinterpret_cast<const std::uint8_t*>(columns),
+                                  .rows = args.rows,
+                                  .row_stride = args.row_stride,
+                                  .n_rows = args.n_rows,
+                                  .k = args.k,
+                                  .sums = args.sums,
+                                  .sum_stride = args.sum_stride});
+      continue;
+    }
     w_.pack_panel(device_.isa(), p, copy);
     kernels_.multiply[static_cast<int>(w_.format())](args);
-    args.sums += kPanelColumns;
   }
 }
 

@@ -75,7 +75,8 @@ class PanelLoop {
   }
   /// `count` (at most together_) items' sums, as the tile of the first.
   Tile multiply(int worker, const std::byte* rows, std::int64_t first, std::int64_t count);
-  void multiply_in_place(int worker, kernels::cpu::MultiplyArgs args, std::int64_t first_panel);
+  void multiply_unpacked(int worker, kernels::cpu::MultiplyArgs args, std::int64_t first_panel);
+  bool runs_in_place(std::int64_t panel) const;
 
   Device& device_;
   const Rows& x_;

@@ -48,6 +48,17 @@ struct MultiplyArgs {
   std::int64_t sum_stride = 0;  // in floats
 };
 
+/// The same for one panel whose 32 columns still lie in the checkpoint, as rows of bf16.
+struct InPlaceArgs {
+  const std::uint8_t* columns = nullptr;  // [32][k], k a multiple of 32
+  const std::uint8_t* rows = nullptr;
+  std::int64_t row_stride = 0;
+  std::int64_t n_rows = 0;  // 1 or 2
+  std::int64_t k = 0;
+  float* sums = nullptr;
+  std::int64_t sum_stride = 0;
+};
+
 /// The order is that of spate::ops::Activation.
 enum class ActivationKind : std::uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kQuickGelu };
 

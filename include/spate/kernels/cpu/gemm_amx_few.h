@@ -84,4 +84,50 @@ static inline void multiply_panels_bf16_amx(const MultiplyArgs& a) {
   each_panel(PanelFormat::kBF16, a, [](const MultiplyArgs& one) { multiply_panel_bf16_amx(one); });
 }
 
+/// One step of 32 k: the checkpoint's rows are the first factor, 16 at a time, and a row of
+/// activations is a column of the second.
+template <int R>
+SPATE_KERNEL void in_place_step(const InPlaceArgs& a, std::int64_t s) {
+  const std::int64_t stride = a.k * 2;
+  const std::uint8_t* w = a.columns + s * 2 * kStep;
+  const std::uint8_t* x = a.rows + s * row_step_bytes(RowKind::kBF16);
+  _tile_loadd(6, w, stride);
+  _tile_loadd(7, w + 16 * stride, stride);
+  _tile_loadd(4, x, 4);
+  _tile_dpbf16ps(0, 6, 4);
+  _tile_dpbf16ps(1, 7, 4);
+  if constexpr (R == 2) {
+    _tile_loadd(5, x + a.row_stride, 4);
+    _tile_dpbf16ps(2, 6, 5);
+    _tile_dpbf16ps(3, 7, 5);
+  }
+}
+
+/// Products commute, and the chains are the same: so are the bits. 32 rows of weights are as many
+/// streams through memory, read as fast as any.
+template <int R>
+static inline void in_place_rows(const InPlaceArgs& a) {
+  TileConfig config;
+  for (int i = 0; i < 6; ++i) configure(config, i, 16, 4);
+  for (int i = 6; i < 8; ++i) configure(config, i, 16, 64);
+  memory_is_read();
+  _tile_loadconfig(&config);
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  for (std::int64_t s = 0; s < a.k / kStep; ++s) in_place_step<R>(a, s);
+  _tile_stored(0, a.sums, 4);
+  _tile_stored(1, a.sums + 16, 4);
+  if constexpr (R == 2) {
+    _tile_stored(2, a.sums + a.sum_stride, 4);
+    _tile_stored(3, a.sums + a.sum_stride + 16, 4);
+  }
+  _tile_release();
+}
+
+static inline void multiply_in_place_bf16_amx(const InPlaceArgs& a) {
+  return a.n_rows == 1 ? in_place_rows<1>(a) : in_place_rows<2>(a);
+}
+
 }  // namespace spate::kernels::cpu::SPATE_CPU_ISA

@@ -246,7 +246,8 @@ static void multiply_panel_int8_amx(const MultiplyArgs& a) {
 
 template <PanelFormat F>
 static void multiply_panels_int8_amx(const MultiplyArgs& a) {
-  constexpr std::int64_t kWorthTiles = 48;  // rows that pay for the conversion of the weights
+  // Rows that pay for the conversion of the weights; with 16 of q8 memory is what counts.
+  constexpr std::int64_t kWorthTiles = F == PanelFormat::kQ4 ? 16 : 32;
   if (a.n_rows < kWorthTiles) return multiply_panels<F>(a);
   each_panel(F, a, [](const MultiplyArgs& one) { multiply_panel_int8_amx<F>(one); });
 }
