@@ -70,11 +70,12 @@ void PanelLoop::plan_blocks() {
   n_blocks_ = (n_rows_ + block_rows_ - 1) / block_rows_;
 }
 
-/// Workers join when there is work for them: a dispatch costs up to half a microsecond, and small
-/// matrices come from the cache. The thresholds are coarse on purpose; bits do not depend on them.
+/// Workers join when there is work for them: a dispatch costs up to half a microsecond. Even a small
+/// model's weights are more than the L2 cache holds from step to step. The thresholds are coarse on
+/// purpose; bits do not depend on them.
 void PanelLoop::plan_workers() {
-  constexpr double kWorthAWorkerNs = 4000;
-  constexpr double kBytesPerNs = 60;  // what one core reads from its L2 cache
+  constexpr double kWorthAWorkerNs = 2000;
+  constexpr double kBytesPerNs = 16;  // what one core reads from memory or a shared cache
   constexpr double kMacsPerNs = 150;  // what one core multiplies
   const auto bytes = static_cast<double>(w_.packed_bytes());
   const double macs = static_cast<double>(n_rows_) * static_cast<double>(w_.n_columns() * w_.k());
@@ -87,6 +88,11 @@ void PanelLoop::plan_workers() {
     together_ = std::max<std::int64_t>(1, kPanelsSideBySide / panels_per_item_);
   }
   chunk_ = std::max(together_, n_blocks_ * n_groups_ / (kPiecesPerWorker * active_));
+  // Streams begin anew with every piece, so few rows get large ones.
+  constexpr std::int64_t kStreamsPerWorker = 4;
+  if (together_ > 1) {
+    chunk_ = std::max(chunk_, n_groups_ / (kStreamsPerWorker * active_) / together_ * together_);
+  }
 }
 
 void PanelLoop::allocate_scratch(Arena& arena) {
@@ -121,6 +127,19 @@ const std::byte* PanelLoop::prepare_rows(int worker) {
   pack_rows(packed_rows_, n_rows_ * worker / active_, n_rows_ * (worker + 1) / active_);
   device_.pool().barrier(worker);
   return packed_rows_;
+}
+
+void PanelLoop::call_for_panels(std::int64_t first) const {
+  constexpr std::int64_t kLineBytes = 64;
+  constexpr std::int64_t kCalled = 16 * kLineBytes;
+  if (n_rows_ > kRowsSideBySide || panels_ == nullptr || first >= n_groups_) return;
+  const std::int64_t n_panels = std::min(together_, n_groups_ - first) * panels_per_item_;
+  const std::byte* panel = panels_ + first * panels_per_item_ * w_.panel_bytes();
+  for (std::int64_t at = 0; at < kCalled; at += kLineBytes) {
+    for (std::int64_t p = 0; p < n_panels; ++p) {
+      __builtin_prefetch(panel + p * w_.panel_bytes() + at);
+    }
+  }
 }
 
 Tile PanelLoop::multiply(int worker, const std::byte* rows, std::int64_t first,

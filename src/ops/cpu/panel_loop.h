@@ -45,10 +45,12 @@ class PanelLoop {
   /// One worker's part.
   template <class Finish>
   void work(int worker, Finish& finish) {
-    const std::byte* rows = prepare_rows(worker);
     const std::int64_t n_items = n_blocks_ * n_groups_;
     std::int64_t n = chunk_;
-    for (std::int64_t i = device_.pool().take(n); i < n_items; i = device_.pool().take(n)) {
+    std::int64_t i = device_.pool().take(n);
+    call_for_panels(i);
+    const std::byte* rows = prepare_rows(worker);
+    for (; i < n_items; i = device_.pool().take(n)) {
       const std::int64_t end = std::min(n_items, i + n);
       for (std::int64_t j = i; j < end; j += together_) {
         const std::int64_t count = std::min(together_, end - j);
@@ -73,6 +75,8 @@ class PanelLoop {
   std::int64_t next_chunk(std::int64_t left) const {
     return std::clamp<std::int64_t>((left + active_ - 1) / active_, 1, chunk_);
   }
+  /// Asks memory for the first lines of the panels that will be multiplied first.
+  void call_for_panels(std::int64_t first) const;
   /// `count` (at most together_) items' sums, as the tile of the first.
   Tile multiply(int worker, const std::byte* rows, std::int64_t first, std::int64_t count);
   void multiply_unpacked(int worker, kernels::cpu::MultiplyArgs args, std::int64_t first_panel);
