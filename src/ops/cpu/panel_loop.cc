@@ -70,9 +70,9 @@ void PanelLoop::plan_blocks() {
   n_blocks_ = (n_rows_ + block_rows_ - 1) / block_rows_;
 }
 
-/// Workers join when there is work for them: a dispatch costs up to half a microsecond. Even a small
-/// model's weights are more than the L2 cache holds from step to step. The thresholds are coarse on
-/// purpose; bits do not depend on them.
+/// Workers join when there is work for them: a dispatch costs up to half a microsecond. Even a
+/// small model's weights are more than the L2 cache holds from step to step. The thresholds are
+/// coarse on purpose; bits do not depend on them.
 void PanelLoop::plan_workers() {
   constexpr double kWorthAWorkerNs = 2000;
   constexpr double kBytesPerNs = 16;  // what one core reads from memory or a shared cache
