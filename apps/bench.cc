@@ -13,6 +13,11 @@
 namespace spate::apps {
 namespace {
 
+std::string best_isa_name() {
+  const CpuIsa best = best_cpu_isa();
+  return best == CpuIsa::kAvx512 && amx_available() ? "amx" : std::string(name_of(best));
+}
+
 std::string processor_name() {
   const Result<std::string> text = read_file("/proc/cpuinfo");
   if (!text) return "unknown processor";
@@ -73,7 +78,8 @@ void add_phase_options(CLI::App& command, PhaseOptions& o) {
 Result<std::unique_ptr<Device>> bench_device(const EngineOptions& o) {
   const Result<EngineChoices> choices = parse_options(o);
   if (!choices) return choices.error();
-  const CpuOptions host{.threads = {.threads = o.threads}, .isa = choices->isa};
+  const CpuOptions host{
+      .threads = {.threads = o.threads}, .isa = choices->isa, .amx = choices->amx};
   if (!choices->gpu) return Device::cpu(host);
   Result<std::unique_ptr<Device>> device = Device::cuda(*choices->gpu, host);
   if (device) (*device)->gpu()->set_deterministic(o.deterministic);
@@ -99,7 +105,7 @@ Json setup_json(const BenchOptions& o, const ModelInfo& info) {
   return {{"version", SPATE_VERSION},
           {"processor", processor_name()},
           {"threads", o.engine.threads > 0 ? o.engine.threads : usable_cores()},
-          {"isa", o.engine.isa == "auto" ? std::string(name_of(best_cpu_isa())) : o.engine.isa},
+          {"isa", o.engine.isa == "auto" ? best_isa_name() : o.engine.isa},
           {"model", info.path},
           {"parameters", info.parameters},
           {"weights", info.weights},

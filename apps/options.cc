@@ -78,7 +78,7 @@ void add_engine_options(CLI::App& command, EngineOptions& o) {
       ->transform(CLI::AsSizeValue(false));
   add("--context-length", o.context_length, "longest sequence in tokens; 0: the model's");
   add("--threads", o.threads, "0: one per usable core");
-  add("--isa", o.isa, "auto, avx512, avx2, generic");
+  add("--isa", o.isa, "auto, amx, avx512 (without AMX), avx2, generic");
   add("--max-batch-tokens", o.max_batch_tokens,
       "tokens computed in one step, at most; 0: 512, on a GPU 8192");
   add("--max-requests", o.max_requests,

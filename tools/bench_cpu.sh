@@ -7,8 +7,8 @@
 #                      [--only "MODEL:WEIGHTS ..."]
 #
 # --peer: llama-bench, llama-batched-bench and llama-quantize, built for this machine.
-# --gguf: llama-1.1b-bf16.gguf and llama-135m-bf16.gguf, random weights of the same shapes; the
-#         quantized ones are made beside them.
+# --gguf: llama-1.1b-bf16.gguf, llama-135m-bf16.gguf and stories-12m-bf16.gguf, random weights of the
+#         same shapes, made by tools/make_gguf.py; the quantized ones are made beside them.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 spate=$root/build/release/apps/spate
@@ -34,6 +34,11 @@ fi
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 
+# The folder of a model; those with random weights have no tokenizer and no tensors.
+folder_of() { [ "$1" = stories-12m ] && echo "$root/models/$1" || echo "$root/bench/models/$1"; }
+# Its context ends before the depth that the others are measured at.
+is_short() { [ "$1" = stories-12m ]; }
+
 # record WHO MODEL:WEIGHTS ROUND <<< "case<tab>tokens per second" lines
 record() { sed "s|^|$1\t$2\t$3\t|" >> "$results/all"; }
 
@@ -41,7 +46,7 @@ record() { sed "s|^|$1\t$2\t$3\t|" >> "$results/all"; }
 spate_latency() {
   local model=$1 weights=$2
   shift 2
-  "$spate" bench latency --model "$root/bench/models/$model" --load-format dummy \
+  "$spate" bench latency --model "$(folder_of "$model")" --load-format dummy \
     --weights "$weights" --threads "$threads" --repeat 1 --json "$@" | python3 -c '
 import json, sys
 r = json.load(sys.stdin)
@@ -55,7 +60,7 @@ for d in r["decode"]:
 run_spate() {
   spate_latency "$1" "$2" --prompt-len 512 --output-len 64
   spate_latency "$1" "$2" --prompt-len 16 --output-len 64 --batch 16 --depth 16
-  spate_latency "$1" "$2" --prompt-len 512 --output-len 32 --depth 4096
+  is_short "$1" || spate_latency "$1" "$2" --prompt-len 512 --output-len 32 --depth 4096
 }
 
 # The peer's file for MODEL and WEIGHTS.
@@ -70,10 +75,11 @@ peer_file() {
 }
 
 run_peer() {
-  local file common
+  local file common prompts=512,4096,4608
   file=$(peer_file "$1" "$2")
+  if is_short "$1"; then prompts=512; fi
   common=(-m "$file" -t "$threads" -fa 1 -rtr 1 -r 1 -o json)
-  "$peer/llama-bench" "${common[@]}" -p 512,4096,4608 -n 64 2>/dev/null | python3 -c '
+  "$peer/llama-bench" "${common[@]}" -p "$prompts" -n 64 2>/dev/null | python3 -c '
 import json, sys
 seconds = {}
 for r in json.load(sys.stdin):
@@ -82,8 +88,9 @@ for r in json.load(sys.stdin):
     elif r["n_prompt"] == 0:
         print("decode 1, depth 0\t%f" % r["avg_ts"])
 print("prefill 512, depth 0\t%f" % (512 / seconds[512]))
-print("prefill 512, depth 4096\t%f" % (512 / (seconds[4608] - seconds[4096])))'
-  "$peer/llama-bench" "${common[@]}" -p 0 -n 0 -gp 4096,32 2>/dev/null | python3 -c '
+if 4608 in seconds:
+    print("prefill 512, depth 4096\t%f" % (512 / (seconds[4608] - seconds[4096])))'
+  is_short "$1" || "$peer/llama-bench" "${common[@]}" -p 0 -n 0 -gp 4096,32 2>/dev/null | python3 -c '
 import json, sys
 print("decode 1, depth 4096\t%f" % json.load(sys.stdin)[0]["avg_ts"])'
   "$peer/llama-batched-bench" -m "$file" -c 4096 -b 2048 -ub 512 -t "$threads" -fa on -rtr \

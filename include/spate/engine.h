@@ -29,7 +29,7 @@ struct EngineOptions {
   std::int64_t kv_memory = 0;         // bytes; 0: from what the machine has left
   std::int64_t context_length = 0;    // tokens; 0: the model's own
   int threads = 0;                    // 0: one per usable core
-  std::string isa = "auto";           // auto, avx512, avx2, generic
+  std::string isa = "auto";           // auto, amx, avx512 (without AMX), avx2, generic
   std::int64_t max_batch_tokens = 0;  // 0: 512 on a CPU, 8192 on a GPU
   std::int64_t max_requests = 0;      // running at once; 0: 256 on a CPU, 1024 on a GPU
   /// When a request may join those that run: lookahead (when the expected lengths fit the cache;

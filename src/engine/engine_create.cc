@@ -77,7 +77,8 @@ class EngineBuilder {
     Result<EngineChoices> choices = parse_options(o);
     if (!choices) return choices.error();
     choices_ = std::move(*choices);
-    const CpuOptions host{.threads = {.threads = o.threads}, .isa = choices_.isa};
+    const CpuOptions host{
+        .threads = {.threads = o.threads}, .isa = choices_.isa, .amx = choices_.amx};
     if (choices_.gpu) {
       Result<std::unique_ptr<Device>> device = Device::cuda(*choices_.gpu, host);
       if (!device) return device.error();

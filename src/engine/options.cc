@@ -107,16 +107,23 @@ Result<void> check_cpu_formats(const EngineOptions& o) {
   return {};
 }
 
-Result<CpuIsa> isa_of(const std::string& name) {
+struct IsaChoice {
+  CpuIsa isa = CpuIsa::kGeneric;
+  bool amx = false;
+};
+
+/// AVX-512 is asked for by name without AMX, which rounds bf16 products in another order.
+Result<IsaChoice> isa_of(const std::string& name) {
   const CpuIsa best = best_cpu_isa();
-  if (name == "auto") return best;
+  const bool amx = best == CpuIsa::kAvx512 && amx_available();
+  if (name == "auto" || (name == "amx" && amx)) return IsaChoice{best, amx};
   for (const CpuIsa isa : {CpuIsa::kGeneric, CpuIsa::kAvx2, CpuIsa::kAvx512}) {
-    if (name != name_of(isa)) continue;
-    if (isa <= best) return isa;
+    if (name == name_of(isa) && isa <= best) return IsaChoice{isa};
+    if (name != name_of(isa) && name != "amx") continue;
     return Error{ErrorCode::kUnsupported,
                  fmt::format("--isa {}: this machine has {} at best", name, name_of(best))};
   }
-  return unknown_word("isa", name, "auto, generic, avx2, avx512");
+  return unknown_word("isa", name, "auto, generic, avx2, avx512, amx");
 }
 
 /// What of the options concerns the weights.
@@ -161,7 +168,10 @@ Result<EngineChoices> parse_options(const EngineOptions& o) {
   EngineChoices choices;
   std::optional<Error> problem;
   take(gpu_of(o.device), choices.gpu, problem);
-  take(isa_of(o.isa), choices.isa, problem);
+  IsaChoice isa;
+  take(isa_of(o.isa), isa, problem);
+  choices.isa = isa.isa;
+  choices.amx = isa.amx;
   take(load_options_of(o), choices.load, problem);
   take(value_of<CacheType>("kv-dtype", o.kv_dtype, kCacheTypes), choices.kv_dtype, problem);
   take(value_of<KvCacheKind>("kv-cache", o.kv_cache, kCacheKinds), choices.kv_cache, problem);

@@ -19,6 +19,7 @@ namespace spate {
 struct EngineChoices {
   std::optional<int> gpu{};  // its number; absent: the CPU
   CpuIsa isa = CpuIsa::kGeneric;
+  bool amx = false;  // on top of kAvx512
   LoadOptions load{};
   std::optional<DType> kv_dtype{};  // absent: chosen by the model's
   KvCacheKind kv_cache = KvCacheKind::kSegment;

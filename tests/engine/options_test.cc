@@ -56,7 +56,7 @@ TEST(Options, AnUnknownWordIsNamedWithTheKnownOnes) {
                              Wrong{{.weights = "odd"}, "--weights odd", "auto, q8, q4"},
                              Wrong{{.kv_dtype = "odd"}, "--kv-dtype odd", "f16, bf16, int8"},
                              Wrong{{.kv_cache = "odd"}, "--kv-cache odd", "segment, paged"},
-                             Wrong{{.isa = "odd"}, "--isa odd", "generic, avx2, avx512"},
+                             Wrong{{.isa = "odd"}, "--isa odd", "generic, avx2, avx512, amx"},
                              Wrong{{.admission = "odd"}, "--admission odd", "lookahead, exact"},
                              Wrong{{.policy = "odd"}, "--policy odd", "shortest-first, priority"},
                              Wrong{{.load_format = "odd"}, "--load-format odd", "auto, dummy"}}) {

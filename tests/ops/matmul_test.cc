@@ -78,7 +78,7 @@ TEST_P(Matmul, AgreesWithDoublePrecisionOnTheStoredNumbers) {
 }
 
 TEST_P(Matmul, GivesTheSameBitsForEveryNumberOfRowsAndThreads) {
-  const std::int64_t n = 80;
+  const std::int64_t n = 208;  // panels: some side by side, some left over
   const std::int64_t k = 576;
   const std::int64_t most = 511;
   TestMatrix w(GetParam(), n, k);
@@ -88,7 +88,8 @@ TEST_P(Matmul, GivesTheSameBitsForEveryNumberOfRowsAndThreads) {
   const std::vector<float> expected = product(one, x, w.matrix(), n);
   for (int threads = 1; threads <= 4; ++threads) {
     TestDevice d(threads);
-    for (const std::int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 16, 17, 64, 511}) {
+    for (const std::int64_t rows :
+         {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 16, 17, 37, 64, 511}) {
       std::vector<float> first(x.begin(), x.begin() + rows * k);
 
       const std::vector<float> y = product(d, first, w.matrix(), n);
@@ -100,15 +101,33 @@ TEST_P(Matmul, GivesTheSameBitsForEveryNumberOfRowsAndThreads) {
 }
 
 TEST_P(Matmul, GivesTheSameBitsInPlaceAndPacked) {
-  TestMatrix in_place(GetParam(), 75, 200);
-  TestMatrix packed(GetParam(), 75, 200);
-  packed.pack();
-  TestDevice d(2);
-  for (const std::int64_t rows : {1, 5, 40}) {
-    std::vector<float> x = random_floats(rows * 200, 1.0F, 3);
+  for (const std::int64_t k : {200, 224}) {  // rows that end inside a step, and with it
+    TestMatrix in_place(GetParam(), 75, k);
+    TestMatrix packed(GetParam(), 75, k);
+    packed.pack();
+    TestDevice d(2);
+    for (const std::int64_t rows : {1, 2, 5, 40}) {
+      std::vector<float> x = random_floats(rows * k, 1.0F, 3);
 
-    EXPECT_EQ(product(d, x, in_place.matrix(), 75), product(d, x, packed.matrix(), 75));
+      EXPECT_EQ(product(d, x, in_place.matrix(), 75), product(d, x, packed.matrix(), 75))
+          << rows << " rows of " << k;
+    }
   }
+}
+
+TEST_P(Matmul, GivesTheSameBitsForFewAndManyRowsOfDenormals) {
+  const std::int64_t k = 64;
+  std::vector<float> values = random_floats(128 * k, 1e-38F, 5);
+  TestMatrix w(GetParam(), 128, k, values);
+  w.pack();
+  TestDevice d(1);
+  std::vector<float> x = random_floats(20 * k, 1.0F, 3);
+  const std::vector<float> expected = product(d, x, w.matrix(), 128);
+  std::vector<float> first(x.begin(), x.begin() + k);
+
+  const std::vector<float> y = product(d, first, w.matrix(), 128);
+
+  EXPECT_EQ(std::memcmp(y.data(), expected.data(), y.size() * sizeof(float)), 0);
 }
 
 TEST_P(Matmul, GivesTheSameBitsOnEveryIsa) {

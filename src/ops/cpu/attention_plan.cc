@@ -13,7 +13,7 @@ using kernels::cpu::kKvChunk;
 using kernels::cpu::kTaskRows;
 
 /// Below this many multiplications waking a worker costs more than it saves.
-constexpr std::int64_t kSerialProducts = 400'000;
+constexpr std::int64_t kSerialProducts = 50'000;
 /// Pieces per worker that even out the load.
 constexpr std::int64_t kPiecesPerWorker = 4;
 

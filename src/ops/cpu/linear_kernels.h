@@ -17,6 +17,8 @@ struct LinearKernels {
   void (*activate)(const kernels::cpu::ActivateArgs&);
   void (*finish_head)(const kernels::cpu::HeadArgs&);
   void (*widen_row)(kernels::cpu::Element, const std::uint8_t*, std::int64_t, float*);
+  /// bf16 weights that are not packed, or null where they must be.
+  void (*multiply_in_place)(const kernels::cpu::InPlaceArgs&) = nullptr;
 };
 
 LinearKernels linear_kernels_generic();

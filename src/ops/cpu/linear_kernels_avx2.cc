@@ -10,10 +10,10 @@ using kernels::cpu::PanelFormat;
 
 LinearKernels linear_kernels_avx2() {
   return {
-      .multiply = {isa::multiply_panel<PanelFormat::kF32>, isa::multiply_panel<PanelFormat::kF16>,
-                   isa::multiply_panel<PanelFormat::kWideBF16>,
-                   isa::multiply_panel<PanelFormat::kBF16>, isa::multiply_panel<PanelFormat::kQ8>,
-                   isa::multiply_panel<PanelFormat::kQ4>},
+      .multiply = {isa::multiply_panels<PanelFormat::kF32>, isa::multiply_panels<PanelFormat::kF16>,
+                   isa::multiply_panels<PanelFormat::kWideBF16>,
+                   isa::multiply_panels<PanelFormat::kBF16>, isa::multiply_panels<PanelFormat::kQ8>,
+                   isa::multiply_panels<PanelFormat::kQ4>},
       .pack_row = isa::pack_row,
       .store = isa::store_tile,
       .activate = isa::activate_tile,

@@ -1,5 +1,7 @@
 #include "ops/cpu/panel_loop.h"
 
+#include <utility>
+
 namespace spate::ops::cpu {
 namespace {
 
@@ -10,6 +12,9 @@ static_assert(static_cast<int>(RowKind::kInt8) == static_cast<int>(RowFormat::kI
 
 /// Every worker packs all rows for itself up to here: cheaper than meeting.
 constexpr std::int64_t kRowsPackedByEach = 4;
+/// So few rows wait for memory, which is faster when this many panels are read side by side.
+constexpr std::int64_t kRowsSideBySide = 4;
+constexpr std::int64_t kPanelsSideBySide = 4;
 
 }  // namespace
 
@@ -65,11 +70,12 @@ void PanelLoop::plan_blocks() {
   n_blocks_ = (n_rows_ + block_rows_ - 1) / block_rows_;
 }
 
-/// Workers join when there is work for them: a dispatch costs up to half a microsecond, and small
-/// matrices come from the cache. The thresholds are coarse on purpose; bits do not depend on them.
+/// Workers join when there is work for them: a dispatch costs up to half a microsecond. Even a
+/// small model's weights are more than the L2 cache holds from step to step. The thresholds are
+/// coarse on purpose; bits do not depend on them.
 void PanelLoop::plan_workers() {
-  constexpr double kWorthAWorkerNs = 4000;
-  constexpr double kBytesPerNs = 60;  // what one core reads from its L2 cache
+  constexpr double kWorthAWorkerNs = 2000;
+  constexpr double kBytesPerNs = 16;  // what one core reads from memory or a shared cache
   constexpr double kMacsPerNs = 150;  // what one core multiplies
   const auto bytes = static_cast<double>(w_.packed_bytes());
   const double macs = static_cast<double>(n_rows_) * static_cast<double>(w_.n_columns() * w_.k());
@@ -78,7 +84,15 @@ void PanelLoop::plan_workers() {
   active_ = static_cast<int>(std::min(static_cast<double>(device_.pool().size()), wanted));
   // Few and large pieces cost little to hand out, many and small ones end together.
   constexpr std::int64_t kPiecesPerWorker = 32;
-  chunk_ = std::max<std::int64_t>(1, n_blocks_ * n_groups_ / (kPiecesPerWorker * active_));
+  if (n_rows_ <= kRowsSideBySide && panels_ != nullptr) {
+    together_ = std::max<std::int64_t>(1, kPanelsSideBySide / panels_per_item_);
+  }
+  chunk_ = std::max(together_, n_blocks_ * n_groups_ / (kPiecesPerWorker * active_));
+  // Streams begin anew with every piece, so few rows get large ones.
+  constexpr std::int64_t kStreamsPerWorker = 4;
+  if (together_ > 1) {
+    chunk_ = std::max(chunk_, n_groups_ / (kStreamsPerWorker * active_) / together_ * together_);
+  }
 }
 
 void PanelLoop::allocate_scratch(Arena& arena) {
@@ -87,7 +101,7 @@ void PanelLoop::allocate_scratch(Arena& arena) {
     const std::int64_t copies = n_rows_ <= kRowsPackedByEach ? active_ : 1;
     packed_rows_ = arena.allocate_bytes(copies * packed_rows_bytes_);
   }
-  sums_bytes_ = block_rows_ * panels_per_item_ * kPanelColumns * 4;
+  sums_bytes_ = block_rows_ * together_ * panels_per_item_ * kPanelColumns * 4;
   sums_ = arena.allocate_bytes(active_ * sums_bytes_);
   if (panels_ == nullptr) panel_ = arena.allocate_bytes(active_ * w_.panel_bytes());
 }
@@ -115,31 +129,75 @@ const std::byte* PanelLoop::prepare_rows(int worker) {
   return packed_rows_;
 }
 
-Tile PanelLoop::multiply(int worker, const std::byte* rows, std::int64_t item) {
-  const std::int64_t first_row = item / n_groups_ * block_rows_;
-  const Tile tile{.first_panel = item % n_groups_ * panels_per_item_,
+void PanelLoop::call_for_panels(std::int64_t first) const {
+  constexpr std::int64_t kLineBytes = 64;
+  constexpr std::int64_t kCalled = 16 * kLineBytes;
+  if (n_rows_ > kRowsSideBySide || panels_ == nullptr || first >= n_groups_) return;
+  const std::int64_t n_panels = std::min(together_, n_groups_ - first) * panels_per_item_;
+  const std::byte* panel = panels_ + first * panels_per_item_ * w_.panel_bytes();
+  for (std::int64_t at = 0; at < kCalled; at += kLineBytes) {
+    for (std::int64_t p = 0; p < n_panels; ++p) {
+      __builtin_prefetch(panel + p * w_.panel_bytes() + at);
+    }
+  }
+}
+
+Tile PanelLoop::multiply(int worker, const std::byte* rows, std::int64_t first,
+                         std::int64_t count) {
+  const std::int64_t first_row = first / n_groups_ * block_rows_;
+  const Tile tile{.first_panel = first % n_groups_ * panels_per_item_,
                   .first_row = first_row,
                   .n_rows = std::min(block_rows_, n_rows_ - first_row),
                   .sums = reinterpret_cast<float*>(sums_ + worker * sums_bytes_),
-                  .sum_stride = panels_per_item_ * kPanelColumns};
-  const auto multiply_panel = kernels_.multiply[static_cast<int>(w_.format())];
-  for (std::int64_t i = 0; i < panels_per_item_; ++i) {
-    const std::int64_t p = tile.first_panel + i;
-    const std::byte* panel = panels_ != nullptr ? panels_ + p * w_.panel_bytes() : nullptr;
-    if (panel == nullptr) {
-      std::byte* own = panel_ + worker * w_.panel_bytes();
-      w_.pack_panel(device_.isa(), p, own);
-      panel = own;
-    }
-    multiply_panel({.panel = reinterpret_cast<const std::uint8_t*>(panel),
-                    .rows = reinterpret_cast<const std::uint8_t*>(rows + first_row * row_bytes_),
-                    .row_stride = row_bytes_,
-                    .n_rows = tile.n_rows,
-                    .k = w_.k(),
-                    .sums = tile.sums + i * kPanelColumns,
-                    .sum_stride = tile.sum_stride});
+                  .sum_stride = together_ * panels_per_item_ * kPanelColumns};
+  kernels::cpu::MultiplyArgs args{
+      .n_panels = count * panels_per_item_,
+      .rows = reinterpret_cast<const std::uint8_t*>(rows + first_row * row_bytes_),
+      .row_stride = row_bytes_,
+      .n_rows = tile.n_rows,
+      .k = w_.k(),
+      .sums = tile.sums,
+      .sum_stride = tile.sum_stride};
+  if (panels_ == nullptr) {
+    multiply_unpacked(worker, args, tile.first_panel);
+    return tile;
   }
+  const std::byte* panel = panels_ + tile.first_panel * w_.panel_bytes();
+  args.panel = reinterpret_cast<const std::uint8_t*>(panel);
+  kernels_.multiply[static_cast<int>(w_.format())](args);
   return tile;
+}
+
+/// Whether the kernels can multiply panel p straight from the checkpoint's rows.
+bool PanelLoop::runs_in_place(std::int64_t p) const {
+  constexpr std::int64_t kMostRows = 2;
+  return kernels_.multiply_in_place != nullptr && n_rows_ <= kMostRows &&
+         w_.format() == WeightFormat::kBF16 && w_.stored() == DType::kBF16 &&
+         w_.k() % kernels::cpu::kStep == 0 &&
+         w_.sources()[static_cast<std::size_t>(p)].n_rows == kPanelColumns;
+}
+
+/// One panel at a time, if need be through this worker's copy.
+void PanelLoop::multiply_unpacked(int worker, kernels::cpu::MultiplyArgs args,
+                                  std::int64_t first_panel) {
+  std::byte* copy = panel_ + worker * w_.panel_bytes();
+  const std::int64_t end = first_panel + std::exchange(args.n_panels, 1);
+  args.panel = reinterpret_cast<const std::uint8_t*>(copy);
+  for (std::int64_t p = first_panel; p < end; ++p, args.sums += kPanelColumns) {
+    if (runs_in_place(p)) {
+      const std::byte* columns = w_.sources()[static_cast<std::size_t>(p)].rows;
+      kernels_.multiply_in_place({.columns = reinterpret_cast<const std::uint8_t*>(columns),
+                                  .rows = args.rows,
+                                  .row_stride = args.row_stride,
+                                  .n_rows = args.n_rows,
+                                  .k = args.k,
+                                  .sums = args.sums,
+                                  .sum_stride = args.sum_stride});
+      continue;
+    }
+    w_.pack_panel(device_.isa(), p, copy);
+    kernels_.multiply[static_cast<int>(w_.format())](args);
+  }
 }
 
 }  // namespace spate::ops::cpu

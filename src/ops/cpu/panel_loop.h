@@ -45,12 +45,23 @@ class PanelLoop {
   /// One worker's part.
   template <class Finish>
   void work(int worker, Finish& finish) {
-    const std::byte* rows = prepare_rows(worker);
     const std::int64_t n_items = n_blocks_ * n_groups_;
-    for (std::int64_t i = device_.pool().take(chunk_); i < n_items;
-         i = device_.pool().take(chunk_)) {
-      const std::int64_t end = std::min(n_items, i + chunk_);
-      for (std::int64_t j = i; j < end; ++j) finish(multiply(worker, rows, j));
+    std::int64_t n = chunk_;
+    std::int64_t i = device_.pool().take(n);
+    call_for_panels(i);
+    const std::byte* rows = prepare_rows(worker);
+    for (; i < n_items; i = device_.pool().take(n)) {
+      const std::int64_t end = std::min(n_items, i + n);
+      for (std::int64_t j = i; j < end; j += together_) {
+        const std::int64_t count = std::min(together_, end - j);
+        Tile tile = multiply(worker, rows, j, count);
+        for (std::int64_t t = 0; t < count; ++t) {
+          finish(tile);
+          tile.first_panel += panels_per_item_;
+          tile.sums += panels_per_item_ * kPanelColumns;
+        }
+      }
+      n = next_chunk(n_items - end);
     }
   }
 
@@ -60,7 +71,16 @@ class PanelLoop {
   /// The packed rows as this worker sees them; packs its share of them first.
   const std::byte* prepare_rows(int worker);
   void pack_rows(std::byte* to, std::int64_t begin, std::int64_t end) const;
-  Tile multiply(int worker, const std::byte* rows, std::int64_t item);
+  /// Items to take next when `left` are left: fewer at the end, so that workers end together.
+  std::int64_t next_chunk(std::int64_t left) const {
+    return std::clamp<std::int64_t>((left + active_ - 1) / active_, 1, chunk_);
+  }
+  /// Asks memory for the first lines of the panels that will be multiplied first.
+  void call_for_panels(std::int64_t first) const;
+  /// `count` (at most together_) items' sums, as the tile of the first.
+  Tile multiply(int worker, const std::byte* rows, std::int64_t first, std::int64_t count);
+  void multiply_unpacked(int worker, kernels::cpu::MultiplyArgs args, std::int64_t first_panel);
+  bool runs_in_place(std::int64_t panel) const;
 
   Device& device_;
   const Rows& x_;
@@ -74,7 +94,8 @@ class PanelLoop {
   std::int64_t block_rows_ = 0;  // rows whose activations stay in the L2 cache
   std::int64_t n_blocks_ = 0;
   std::int64_t n_groups_ = 0;
-  std::int64_t chunk_ = 1;  // items taken at once
+  std::int64_t chunk_ = 1;     // items taken at once
+  std::int64_t together_ = 1;  // items multiplied at once
   int active_ = 1;
   std::byte* packed_rows_ = nullptr;
   std::int64_t packed_rows_bytes_ = 0;  // of one copy

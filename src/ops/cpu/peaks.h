@@ -19,7 +19,7 @@ PeakKernels peak_kernels_generic();
 PeakKernels peak_kernels_avx2();
 PeakKernels peak_kernels_avx512();
 
-/// Replaces the products that AMX does better, bf16. On top of AVX-512.
+/// Replaces the products that AMX does better. On top of AVX-512.
 void use_amx(PeakKernels& kernels);
 
 /// What a device runs.

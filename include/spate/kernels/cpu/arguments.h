@@ -36,15 +36,27 @@ struct PackRowArgs {
   std::uint8_t* row = nullptr;  // row_bytes(kind, k)
 };
 
-/// sums[r][c] = sum over k of row r times column c of one panel.
+/// sums[r][c] = sum over k of row r times column c of panels that are neighbours in memory.
 struct MultiplyArgs {
-  const std::uint8_t* panel = nullptr;  // 64-byte aligned
-  const std::uint8_t* rows = nullptr;   // packed rows, `row_stride` bytes apart
+  const std::uint8_t* panel = nullptr;  // the first one, 64-byte aligned
+  std::int64_t n_panels = 1;
+  const std::uint8_t* rows = nullptr;  // packed rows, `row_stride` bytes apart
   std::int64_t row_stride = 0;
   std::int64_t n_rows = 0;
   std::int64_t k = 0;
-  float* sums = nullptr;
+  float* sums = nullptr;        // [n_rows][n_panels * 32]
   std::int64_t sum_stride = 0;  // in floats
+};
+
+/// The same for one panel whose 32 columns still lie in the checkpoint, as rows of bf16.
+struct InPlaceArgs {
+  const std::uint8_t* columns = nullptr;  // [32][k], k a multiple of 32
+  const std::uint8_t* rows = nullptr;
+  std::int64_t row_stride = 0;
+  std::int64_t n_rows = 0;  // 1 or 2
+  std::int64_t k = 0;
+  float* sums = nullptr;
+  std::int64_t sum_stride = 0;
 };
 
 /// The order is that of spate::ops::Activation.

@@ -11,6 +11,7 @@ namespace spate::kernels::cpu::SPATE_CPU_ISA {
 
 struct Bf16Tiles {
   static constexpr KvFormat kFormat = KvFormat::kBF16;
+  static constexpr bool kScoresEarly = true;
 };
 using AttentionInTiles = Attention<Bf16Tiles>;
 
@@ -89,7 +90,7 @@ static inline void score_rows(const AttentionInTiles& a, const KeyTile& k, std::
     add_rest<2>(right + whole * 2048);
     add_rest<3>(right + whole * 2048 + 64);
   }
-  float* scores = a.s.scores + r * kKvTokens;
+  float* scores = k.scores + r * kKvTokens;
   _tile_stored(0, scores, kKvTokens * 4);
   _tile_stored(1, scores + 16, kKvTokens * 4);
   _tile_stored(2, scores + 32, kKvTokens * 4);

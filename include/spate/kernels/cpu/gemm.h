@@ -1,4 +1,4 @@
-// Rows times one panel of 32 columns: sums[r][c] = sum over k of row[r][k] * weight[k][c].
+// Rows times panels of 32 columns: sums[r][c] = sum over k of row[r][k] * weight[k][c].
 //
 // Every output element is one chain over k in ascending order, in one accumulator, so its bits
 // depend on neither the number of rows, nor the tile that computed it, nor the slices of k: between
@@ -13,7 +13,8 @@
 
 namespace spate::kernels::cpu::SPATE_CPU_ISA {
 
-/// One register tile over `n_steps` steps of k.
+/// One register tile over `n_steps` steps of k. Its vectors of 16 columns are two of one panel, or
+/// one, or two each of panels side by side.
 struct TileArgs {
   const std::uint8_t* weights;
   const std::uint8_t* rows;
@@ -27,22 +28,25 @@ struct TileArgs {
   std::int64_t sum_stride;
   bool first;  // starts from zero, not from `sums`
   bool last;
-  const std::uint8_t* ahead;  // weights that will be wanted soon
-  std::int64_t ahead_lines;   // to prefetch per step
+  const std::uint8_t* ahead;      // weights that will be wanted soon
+  std::int64_t ahead_lines;       // to prefetch per step
+  std::int64_t panel_stride = 0;  // from panel to panel where there are several
 };
 
 /// One step of 32 k in bf16 pairs.
 template <int R, int V>
-SPATE_KERNEL void step_bf16(const std::uint8_t* w, const std::uint8_t* x, std::int64_t stride,
+SPATE_KERNEL void step_bf16(const TileArgs& a, const std::uint8_t* w, const std::uint8_t* x,
                             F32x16 (&f)[R][V]) {
 #pragma GCC unroll 2
   for (int pair = 0; pair < kStep / 2; ++pair) {
     I32x16 weights[V];
     SPATE_UNROLL
-    for (int v = 0; v < V; ++v) weights[v] = load_i32(w + pair * 128 + v * 64);
+    for (int v = 0; v < V; ++v) {
+      weights[v] = load_i32(w + v / 2 * a.panel_stride + pair * 128 + v % 2 * 64);
+    }
     SPATE_UNROLL
     for (int r = 0; r < R; ++r) {
-      const I32x16 value = broadcast4(x + r * stride + pair * 4);
+      const I32x16 value = broadcast4(x + r * a.row_stride + pair * 4);
       SPATE_UNROLL
       for (int v = 0; v < V; ++v) f[r][v] = dot2(f[r][v], weights[v], value);
     }
@@ -59,16 +63,18 @@ SPATE_KERNEL F32x16 wide_weights(const std::uint8_t* w, int k, int v) {
 }
 
 template <PanelFormat F, int R, int V>
-SPATE_KERNEL void step_f32(const std::uint8_t* w, const std::uint8_t* x, std::int64_t stride,
+SPATE_KERNEL void step_f32(const TileArgs& a, const std::uint8_t* w, const std::uint8_t* x,
                            F32x16 (&f)[R][V]) {
 #pragma GCC unroll 2
   for (int k = 0; k < kStep; ++k) {
     F32x16 weights[V];
     SPATE_UNROLL
-    for (int v = 0; v < V; ++v) weights[v] = wide_weights<F>(w, k, v);
+    for (int v = 0; v < V; ++v) {
+      weights[v] = wide_weights<F>(w + v / 2 * a.panel_stride, k, v % 2);
+    }
     SPATE_UNROLL
     for (int r = 0; r < R; ++r) {
-      const F32x16 value = as_f32(broadcast4(x + r * stride + k * 4));
+      const F32x16 value = as_f32(broadcast4(x + r * a.row_stride + k * 4));
       SPATE_UNROLL
       for (int v = 0; v < V; ++v) f[r][v] = fma(weights[v], value, f[r][v]);
     }
@@ -87,7 +93,7 @@ SPATE_KERNEL I32x16 quad_weights(const std::uint8_t* w, int quad, int v) {
 template <PanelFormat F>
 SPATE_KERNEL I32x16 integer_start(const TileArgs& a, std::int64_t at, int v) {
   if (F == PanelFormat::kQ8 && !kQ8OffsetInStart) return set1_i32(kMagic);
-  const bool wide = F == PanelFormat::kQ8 || (v == 1 && kHighNibbleShift != 0);
+  const bool wide = F == PanelFormat::kQ8 || (v % 2 == 1 && kHighNibbleShift != 0);
   return broadcast4((wide ? a.starts_128 : a.starts_8) + at);
 }
 
@@ -111,7 +117,9 @@ SPATE_KERNEL void step_int8(const TileArgs& a, const std::uint8_t* w, std::int64
   for (int quad = 0; quad < kStep / 4; ++quad) {
     I32x16 weights[V];
     SPATE_UNROLL
-    for (int v = 0; v < V; ++v) weights[v] = quad_weights<F>(w, quad, v + first_vector);
+    for (int v = 0; v < V; ++v) {
+      weights[v] = quad_weights<F>(w + v / 2 * a.panel_stride, quad, (v + first_vector) % 2);
+    }
     SPATE_UNROLL
     for (int r = 0; r < R; ++r) {
       const I32x16 value = broadcast4(x + r * stride + quad * 4);
@@ -126,7 +134,8 @@ SPATE_KERNEL void step_int8(const TileArgs& a, const std::uint8_t* w, std::int64
   F32x16 offsets[V];
   SPATE_UNROLL
   for (int v = 0; v < V; ++v) {
-    scales[v] = load_f16(w + step_bytes(F) - 64 + (v + first_vector) * 32);
+    const std::uint8_t* end = w + v / 2 * a.panel_stride + step_bytes(F);
+    scales[v] = load_f16(end - 64 + (v + first_vector) % 2 * 32);
     offsets[v] = mul(scales[v], set1_f32(-kMagicValue));
   }
   SPATE_UNROLL
@@ -139,7 +148,7 @@ SPATE_KERNEL void step_int8(const TileArgs& a, const std::uint8_t* w, std::int64
   }
 }
 
-/// R rows by V vectors of 16 columns, from vector `first_vector` of the panel on.
+/// R rows by V vectors of 16 columns, from vector `first_vector` of the (first) panel on.
 template <PanelFormat F, int R, int V>
 static inline void tile(const TileArgs& a, int first_vector) {
   F32x16 f[R][V];
@@ -154,14 +163,17 @@ static inline void tile(const TileArgs& a, int first_vector) {
   const std::uint8_t* w = a.weights;
   const std::uint8_t* ahead = a.ahead;
   for (std::int64_t s = 0; s < a.n_steps; ++s, w += step_bytes(F)) {
-    for (std::int64_t i = 0; i < a.ahead_lines; ++i, ahead += kLine) prefetch(ahead);
+    for (std::int64_t i = 0; i < a.ahead_lines; ++i, ahead += kLine) {
+      SPATE_UNROLL
+      for (int p = 0; p < (V + 1) / 2; ++p) prefetch(ahead + p * a.panel_stride);
+    }
     const std::uint8_t* x = a.rows + s * row_step_bytes(row_kind(F));
     if constexpr (row_kind(F) == RowKind::kInt8) {
       step_int8<F>(a, w, s, first_vector, f);
     } else if constexpr (F == PanelFormat::kBF16) {
-      step_bf16(w + first_vector * 64, x, a.row_stride, f);
+      step_bf16(a, w + first_vector * 64, x, f);
     } else {
-      step_f32<F>(w + first_vector * (F == PanelFormat::kF16 ? 32 : 64), x, a.row_stride, f);
+      step_f32<F>(a, w + first_vector * (F == PanelFormat::kF16 ? 32 : 64), x, f);
     }
   }
   const bool shrink = F == PanelFormat::kQ4 && kHighNibbleShift != 0 && a.last;
@@ -169,7 +181,7 @@ static inline void tile(const TileArgs& a, int first_vector) {
   for (int r = 0; r < R; ++r) {
     SPATE_UNROLL
     for (int v = 0; v < V; ++v) {
-      if (shrink && v + first_vector == 1) f[r][v] = mul(f[r][v], set1_f32(0.0625F));
+      if (shrink && (v + first_vector) % 2 == 1) f[r][v] = mul(f[r][v], set1_f32(0.0625F));
       store_f32(sums + r * a.sum_stride + v * 16, f[r][v]);
     }
   }
@@ -228,6 +240,82 @@ static inline void multiply_panel(const MultiplyArgs& a) {
       row += rows;
     }
   }
+}
+
+/// Up to so many rows wait for memory, not for arithmetic.
+inline constexpr std::int64_t kFewRows = 4;
+
+/// What a stream of panels side by side will want some steps from now: its panel's, or the next
+/// one's.
+template <PanelFormat F>
+SPATE_KERNEL const std::uint8_t* ahead_of(const MultiplyArgs& a, const std::uint8_t* panel,
+                                          std::int64_t step) {
+  constexpr std::int64_t kAhead = step_bytes(F) < 2048 ? 2 : 1;
+  if (step + kAhead >= steps_of(a.k)) panel += (a.n_panels - 1) * panel_bytes(F, a.k);
+  return panel + (step + kAhead) * step_bytes(F);
+}
+
+/// One step of P panels from `panel` on.
+template <PanelFormat F, int R, int P>
+SPATE_KERNEL void step_side_by_side(const MultiplyArgs& a, std::int64_t s, std::int64_t panel) {
+  const std::int64_t stride = panel_bytes(F, a.k);
+  const std::uint8_t* first = a.panel + panel * stride;
+  const TileArgs args{.weights = first + s * step_bytes(F),
+                      .rows = a.rows + s * row_step_bytes(row_kind(F)),
+                      .scales = a.rows + row_scales_offset(a.k) + s * 4,
+                      .starts_8 = a.rows + row_starts_8_offset(a.k) + s * 4,
+                      .starts_128 = a.rows + row_starts_128_offset(a.k) + s * 4,
+                      .row_stride = a.row_stride,
+                      .n_steps = 1,
+                      .sums = a.sums + panel * kColumns,
+                      .sum_stride = a.sum_stride,
+                      .first = s == 0,
+                      .last = s + 1 == steps_of(a.k),
+                      .ahead = ahead_of<F>(a, first, s),
+                      .ahead_lines = step_bytes(F) / kLine,
+                      .panel_stride = stride};
+  if constexpr (P > 1) return tile<F, R, 2 * P>(args, 0);
+  for (int v = 0; v < 2; v += kTileVectors) tile<F, R, kTileVectors>(args, v);
+}
+
+/// Panels that advance together, as far as registers suffice; the others take turns, step by step.
+template <int R>
+inline constexpr int kPanelsTogether = kTileVectors == 1 ? 1
+                                       : R == 1          ? 4
+                                       : R == 2          ? 2
+                                                         : 1;
+
+/// The hardware's prefetcher begins anew in every page of 4 KiB. One stream waits for memory there,
+/// where four side by side read 1.2 to 1.7 times as fast (measured on Sapphire Rapids).
+template <PanelFormat F, int R = kFewRows>
+static inline void multiply_side_by_side(const MultiplyArgs& a) {
+  if constexpr (R > 1) {
+    if (a.n_rows < R) return multiply_side_by_side<F, R - 1>(a);
+  }
+  constexpr int kTogether = kPanelsTogether<R>;
+  for (std::int64_t s = 0; s < steps_of(a.k); ++s) {
+    std::int64_t p = 0;
+    for (; p + kTogether <= a.n_panels; p += kTogether) step_side_by_side<F, R, kTogether>(a, s, p);
+    for (; p < a.n_panels; ++p) step_side_by_side<F, R, 1>(a, s, p);
+  }
+}
+
+/// f(arguments of one panel) for each.
+template <class Multiply>
+SPATE_KERNEL void each_panel(PanelFormat format, const MultiplyArgs& a, Multiply multiply) {
+  MultiplyArgs one = a;
+  one.n_panels = 1;
+  for (std::int64_t p = 0; p < a.n_panels; ++p) {
+    multiply(one);
+    one.panel += panel_bytes(format, a.k);
+    one.sums += kColumns;
+  }
+}
+
+template <PanelFormat F>
+static inline void multiply_panels(const MultiplyArgs& a) {
+  if (a.n_panels > 1 && a.n_rows <= kFewRows) return multiply_side_by_side<F>(a);
+  each_panel(F, a, [](const MultiplyArgs& one) { multiply_panel<F>(one); });
 }
 
 }  // namespace spate::kernels::cpu::SPATE_CPU_ISA

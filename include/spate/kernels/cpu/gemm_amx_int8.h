@@ -232,18 +232,24 @@ static void multiply_panel_tiles(const MultiplyArgs& a) {
   _tile_release();
 }
 
-/// Few rows are not worth the conversion of the weights.
+/// Whole tiles of rows by tiles, the rest by vectors.
 template <PanelFormat F>
 static void multiply_panel_int8_amx(const MultiplyArgs& a) {
-  constexpr std::int64_t kFewRows = 48;
-  const std::int64_t in_tiles = a.n_rows >= kFewRows ? a.n_rows / kAmxRows * kAmxRows : 0;
   MultiplyArgs part = a;
-  part.n_rows = in_tiles;
-  if (in_tiles > 0) multiply_panel_tiles<F>(part);
-  part.n_rows = a.n_rows - in_tiles;
-  part.rows = a.rows + in_tiles * a.row_stride;
-  part.sums = a.sums + in_tiles * a.sum_stride;
+  part.n_rows = a.n_rows / kAmxRows * kAmxRows;
+  multiply_panel_tiles<F>(part);
+  part.rows += part.n_rows * a.row_stride;
+  part.sums += part.n_rows * a.sum_stride;
+  part.n_rows = a.n_rows - part.n_rows;
   if (part.n_rows > 0) multiply_panel<F>(part);
+}
+
+template <PanelFormat F>
+static void multiply_panels_int8_amx(const MultiplyArgs& a) {
+  // Rows that pay for the conversion of the weights; with 16 of q8 memory is what counts.
+  constexpr std::int64_t kWorthTiles = F == PanelFormat::kQ4 ? 16 : 32;
+  if (a.n_rows < kWorthTiles) return multiply_panels<F>(a);
+  each_panel(F, a, [](const MultiplyArgs& one) { multiply_panel_int8_amx<F>(one); });
 }
 
 }  // namespace spate::kernels::cpu::SPATE_CPU_ISA

@@ -68,12 +68,18 @@ static inline double f32_rounds(std::int64_t n) {
   return static_cast<double>(n) * kPeakChains * 32;
 }
 
-/// Reads n_bytes (a multiple of 256) and does nothing with them.
+/// Reads n_bytes (a multiple of 256) and does nothing with them: four streams side by side, as the
+/// weights of few rows are read, because one would wait at each page (gemm.h).
 static inline void read_bytes(const std::uint8_t* p, std::int64_t n_bytes) {
+  constexpr std::int64_t kAhead = 1024;
   I32x16 all[4] = {set1_i32(0), set1_i32(0), set1_i32(0), set1_i32(0)};
-  for (std::int64_t i = 0; i < n_bytes; i += 256) {
+  const std::int64_t quarter = n_bytes / 4;
+  for (std::int64_t i = 0; i < quarter; i += 64) {
     SPATE_UNROLL
-    for (int j = 0; j < 4; ++j) all[j] = bit_or(all[j], load_i32(p + i + j * 64));
+    for (int j = 0; j < 4; ++j) {
+      prefetch(p + j * quarter + i + kAhead);
+      all[j] = bit_or(all[j], load_i32(p + j * quarter + i));
+    }
   }
   for (I32x16& a : all) opaque(a);
 }
