@@ -75,6 +75,7 @@ int publish_runs(const ThroughputCommand& o, const ModelInfo& info,
   if (first.device.any()) figures.push_back(kIdle);
   for (const Figure& f : figures) {
     std::vector<double> values;
+    values.reserve(runs.size());
     for (const bench::ThroughputRun& r : runs) values.push_back(f.of(r));
     const bench::Summary summary = bench::summarize(values);
     json[f.key] = summary_json(summary);

@@ -76,13 +76,14 @@ double CeilingMeter::bytes_in_burst() {
   const auto* memory = reinterpret_cast<const std::uint8_t*>(buffer_.data());
   std::int64_t passes = 0;
   const Clock::time_point begin = Clock::now();
+  const auto read_pieces = [&](int) {
+    for (std::int64_t i = device_->pool().take(kPiece); i < kReadBytes;
+         i = device_->pool().take(kPiece)) {
+      kernels.read_bytes(memory + i, kPiece);
+    }
+  };
   for (; passes < 2 || seconds_since(begin) < burst_seconds_; ++passes) {
-    device_->pool().run([&](int) {
-      for (std::int64_t i = device_->pool().take(kPiece); i < kReadBytes;
-           i = device_->pool().take(kPiece)) {
-        kernels.read_bytes(memory + i, kPiece);
-      }
-    });
+    device_->pool().run(read_pieces);
   }
   return static_cast<double>(passes * kReadBytes) / seconds_since(begin);
 }

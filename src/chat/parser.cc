@@ -32,17 +32,19 @@ class Parser {
     while (!in_.at(TokenKind::kEnd)) {
       if (in_.at(TokenKind::kData)) {
         text(body);
-      } else if (in_.at(TokenKind::kVariableBegin)) {
-        output(body);
-      } else {
-        in_.expect(TokenKind::kBlockBegin, "a block");
-        if (at_one_of(ends)) {
-          --depth_;
-          return body;
-        }
-        body.push_back(statement());
-        in_.expect(TokenKind::kBlockEnd, "'%}'");
+        continue;
       }
+      if (in_.at(TokenKind::kVariableBegin)) {
+        output(body);
+        continue;
+      }
+      in_.expect(TokenKind::kBlockBegin, "a block");
+      if (at_one_of(ends)) {
+        --depth_;
+        return body;
+      }
+      body.push_back(statement());
+      in_.expect(TokenKind::kBlockEnd, "'%}'");
     }
     if (ends.size() != 0) {
       in_.fail_here("the template ends inside a block",
