@@ -11,12 +11,12 @@ class Device;
 namespace spate::ops::cpu {
 
 struct LinearKernels {
-  void (*multiply[6])(const kernels::cpu::MultiplyArgs&);  // by WeightFormat
-  void (*pack_row)(const kernels::cpu::PackRowArgs&);
-  void (*store)(const kernels::cpu::StoreArgs&);
-  void (*activate)(const kernels::cpu::ActivateArgs&);
-  void (*finish_head)(const kernels::cpu::HeadArgs&);
-  void (*widen_row)(kernels::cpu::Element, const std::uint8_t*, std::int64_t, float*);
+  void (*multiply[6])(const kernels::cpu::MultiplyArgs&) = {};  // by WeightFormat
+  void (*pack_row)(const kernels::cpu::PackRowArgs&) = nullptr;
+  void (*store)(const kernels::cpu::StoreArgs&) = nullptr;
+  void (*activate)(const kernels::cpu::ActivateArgs&) = nullptr;
+  void (*finish_head)(const kernels::cpu::HeadArgs&) = nullptr;
+  void (*widen_row)(kernels::cpu::Element, const std::uint8_t*, std::int64_t, float*) = nullptr;
   /// bf16 weights that are not packed, or null where they must be.
   void (*multiply_in_place)(const kernels::cpu::InPlaceArgs&) = nullptr;
 };

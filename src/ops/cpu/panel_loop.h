@@ -54,14 +54,18 @@ class PanelLoop {
       const std::int64_t end = std::min(n_items, i + n);
       for (std::int64_t j = i; j < end; j += together_) {
         const std::int64_t count = std::min(together_, end - j);
-        Tile tile = multiply(worker, rows, j, count);
-        for (std::int64_t t = 0; t < count; ++t) {
-          finish(tile);
-          tile.first_panel += panels_per_item_;
-          tile.sums += panels_per_item_ * kPanelColumns;
-        }
+        finish_items(multiply(worker, rows, j, count), count, finish);
       }
       n = next_chunk(n_items - end);
+    }
+  }
+
+  template <class Finish>
+  void finish_items(Tile tile, std::int64_t count, Finish& finish) const {
+    for (std::int64_t t = 0; t < count; ++t) {
+      finish(tile);
+      tile.first_panel += panels_per_item_;
+      tile.sums += panels_per_item_ * kPanelColumns;
     }
   }
 
