@@ -30,7 +30,8 @@ Error refused(std::int64_t n_bytes, const char* what) {
 int code_architecture() {
   cudaFuncAttributes attributes{};
   if (cudaFuncGetAttributes(&attributes, probe_kernel) != cudaSuccess) return 0;
-  return attributes.ptxVersion;
+  // 0 in code for one architecture that does not say what it was made from.
+  return attributes.ptxVersion != 0 ? attributes.ptxVersion : attributes.binaryVersion;
 }
 
 Result<std::unique_ptr<Gpu>> Gpu::open(int ordinal) {
