@@ -1,25 +1,13 @@
 // --deterministic: a request gets the same bits alone, in any batch, with any chunk size, either
 // allocator, and after preemption. Log-probabilities are compared exactly.
 #include <algorithm>
-#include <map>
 
 #include <gtest/gtest.h>
 
-#include "tests/engine/engine_fixture.h"
+#include "tests/engine/same_bits.h"
 
 namespace spate::test {
 namespace {
-
-using Rows = std::vector<std::vector<float>>;
-
-std::vector<TokenId> some_tokens(std::int64_t n, std::int64_t vocab, std::uint32_t seed) {
-  std::vector<TokenId> ids;
-  for (std::int64_t i = 0; i < n; ++i) {
-    seed = seed * 1664525U + 1013904223U;
-    ids.push_back(static_cast<TokenId>((seed >> 8) % static_cast<std::uint32_t>(vocab)));
-  }
-  return ids;
-}
 
 struct Variant {
   std::string model;
@@ -65,33 +53,16 @@ class GpuSameBits : public testing::TestWithParam<Variant> {
             .deterministic = true};
   }
 
-  static std::vector<std::vector<TokenId>> prompts(const Engine& engine) {
+  static Prompts prompts(const Engine& engine) {
     const std::int64_t vocab = engine.info().vocab_size;
     const std::int64_t longest = std::min<std::int64_t>(engine.info().context_length - 8, 300);
     return {some_tokens(longest, vocab, 1), some_tokens(5, vocab, 2), some_tokens(31, vocab, 3)};
   }
   static Rows alone() {
     const auto engine = open(options());
-    Rows all;
-    for (const auto& prompt : prompts(*engine)) {
-      const Rows rows = distributions(*engine, prompt);
-      all.insert(all.end(), rows.begin(), rows.end());
-    }
-    return all;
+    return rows_alone(*engine, prompts(*engine));
   }
-  static Rows together(Engine& engine) {
-    const std::int64_t vocab = engine.info().vocab_size;
-    std::map<RequestId, Rows> by_id;
-    for (const auto& prompt : prompts(engine)) {
-      Request request = full_distribution(prompt, vocab);
-      request.on_done = [&](const RequestResult& r) { by_id[r.id] = rows_of(r, vocab); };
-      EXPECT_TRUE(engine.submit(std::move(request)));
-    }
-    engine.run_until_idle();
-    Rows all;
-    for (const auto& [id, rows] : by_id) all.insert(all.end(), rows.begin(), rows.end());
-    return all;
-  }
+  static Rows together(Engine& engine) { return rows_together(engine, prompts(engine)); }
 
   /// Greedy and sampled answers of all lengths.
   static std::vector<Request> crowd(const Engine& engine, std::uint32_t n) {
