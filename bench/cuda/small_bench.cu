@@ -187,9 +187,9 @@ class SmallBench {
         [p](int, cudaStream_t stream) { return cuda::launch_embed(p, stream); });
     cuda::GatherParams g;
     g.x = p.out;
-    g.x_stride = g.out_stride = g.n = kHidden;
+    g.x_stride = g.out_stride = g.n_bytes = 4 * kHidden;
     g.rows_of_x = tables_.logit_rows;
-    g.out = static_cast<float*>(memory_.take(std::int64_t{rows_} * kHidden * 4));
+    g.out = memory_.take(std::int64_t{rows_} * kHidden * 4);
     g.rows = rows_;
     g.dependent_launch = true;
     add("gather f32 rows", 8.0 * rows_ * kHidden,

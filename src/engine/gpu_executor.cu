@@ -331,7 +331,8 @@ std::int64_t gpu_workspace_bytes(const DecoderShape& s, const GpuLimits& limits,
   // their products.
   const std::int64_t row =
       4 * s.hidden + element * (2 * s.hidden + 3 * heads + 3 * s.intermediate) + 2048;
-  const std::int64_t logit_row = 8 * s.hidden + 2048;
+  // Kept rows of the stream and of the last attention; a normalized copy.
+  const std::int64_t logit_row = 8 * s.hidden + element * heads + 2048;
   constexpr std::int64_t kWidened = std::int64_t{80} << 20;
   return batch.rows * row + batch.logit_rows * logit_row + kWidened;
 }

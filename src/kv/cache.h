@@ -30,6 +30,7 @@ class KvCache {
                                  std::int64_t n_blocks);
 
   KvLayer layer(std::int64_t index) const;
+  const KvGeometry& geometry() const { return geometry_; }
   DType dtype() const { return dtype_; }
   std::int64_t n_blocks() const { return n_blocks_; }
 

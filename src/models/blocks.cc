@@ -68,12 +68,27 @@ Matrix& fused_qkv(const Params& w, const AttentionSpec& spec) {
   return m;
 }
 
+/// Of a tensor with the batch's rows, those whose logits are wanted.
+Tensor logit_rows_of(Step& s, Tensor x) {
+  const auto wanted = static_cast<std::int64_t>(s.batch.logit_rows.size());
+  if (x.dim(0) == wanted) return x;
+  const Tensor kept = s.arena.allocate(x.dtype(), {wanted, x.dim(1)});
+  ops::gather_rows(s.device, kept, x, s.batch);
+  return kept;
+}
+
 }  // namespace
 
 Residual& Residual::operator+=(const Branch& branch) {
-  ops::matmul_add(branch.step->device, branch.step->arena, values_, branch.rows, *branch.map);
+  Step& s = *branch.step;
+  if (branch.last_attention) keep_logit_rows(s);
+  Rows rows = branch.rows;
+  if (rows.count() != values_.dim(0)) rows.values = logit_rows_of(s, rows.values);
+  ops::matmul_add(s.device, s.arena, values_, rows, *branch.map);
   return *this;
 }
+
+void Residual::keep_logit_rows(Step& s) { values_ = logit_rows_of(s, values_); }
 
 RmsNorm::RmsNorm(const Params& w, std::int64_t n, float eps)
     : params_{.kind = NormParams::Kind::kRms,
@@ -120,7 +135,10 @@ Branch Attention::operator()(Step& s, const Rows& x) const {
       ops::project_qkv(s.device, s.arena, x, *qkv_, params, {.layer = layer, .batch = s.batch});
   const Rows attended =
       ops::attention(s.device, s.arena, queries, layer, s.batch, attention_, output_->row_format());
-  return {.step = &s, .rows = attended, .map = output_};
+  return {.step = &s,
+          .rows = attended,
+          .map = output_,
+          .last_attention = layer_ + 1 == s.kv.geometry().layers};
 }
 
 ops::Activation activation_named(std::string_view hf_name) {

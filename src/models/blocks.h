@@ -20,15 +20,19 @@ struct [[nodiscard]] Branch {
   Step* step = nullptr;
   Rows rows{};
   const Matrix* map = nullptr;
+  bool last_attention = false;  // rows do not see each other any more behind it
 };
 
 /// The residual stream, f32 [rows, hidden]. `x += branch` changes it at once: normalize before
-/// adding, as every pre-norm layer does.
+/// adding, as every pre-norm layer does. From the last attention on it holds only the rows whose
+/// logits are wanted: of a prompt, one.
 class Residual {
  public:
   explicit Residual(Tensor values) : values_(values) {}
   Residual& operator+=(const Branch& branch);
   Tensor values() const { return values_; }
+  /// The rows whose logits are wanted; does nothing the second time.
+  void keep_logit_rows(Step& s);
 
  private:
   Tensor values_;

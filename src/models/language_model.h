@@ -51,14 +51,12 @@ class Decoder : public LanguageModel {
     Residual x(embed_(s));
     const std::int64_t mark = s.arena.mark();
     for (const Layer& layer : layers_) {
-      layer(s, x);
       s.arena.reset(mark);  // a layer leaves nothing but the stream
+      layer(s, x);
     }
     if (s.batch.logit_rows.empty()) return {};
-    const auto wanted = static_cast<std::int64_t>(s.batch.logit_rows.size());
-    const Tensor last = s.arena.allocate(DType::kF32, {wanted, x.values().dim(1)});
-    ops::gather_rows(s.device, last, x.values(), s.batch);
-    return head_(s, norm_(last));
+    x.keep_logit_rows(s);
+    return head_(s, norm_(x));
   }
 
   KvGeometry kv_geometry() const override { return kv_; }

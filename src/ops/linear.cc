@@ -122,11 +122,15 @@ void gather_rows(Device& device, Tensor out, Tensor x, const Batch& batch) {
   const std::span<const std::int64_t> rows = batch.logit_rows;
   SPATE_CHECK_OP(out.dim(0), ==, static_cast<std::int64_t>(rows.size()));
   SPATE_CHECK_OP(out.dim(1), ==, x.dim(1));
-  const std::size_t n_bytes = static_cast<std::size_t>(x.dim(1)) * sizeof(float);
+  SPATE_CHECK(out.dtype() == x.dtype());
+  const std::int64_t element = size_of(x.dtype());
+  const auto n_bytes = static_cast<std::size_t>(x.dim(1) * element);
+  auto* to = static_cast<std::byte*>(out.data());
+  const auto* from = static_cast<const std::byte*>(x.data());
   for (std::int64_t i = 0; i < out.dim(0); ++i) {
     const std::int64_t row = rows[static_cast<std::size_t>(i)];
     SPATE_CHECK(row >= 0 && row < x.dim(0));
-    std::memcpy(out.row<float>(i), x.row<float>(row), n_bytes);
+    std::memcpy(to + i * out.stride(0) * element, from + row * x.stride(0) * element, n_bytes);
   }
 }
 

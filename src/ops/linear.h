@@ -61,7 +61,7 @@ Tensor project_qkv(Device& device, Arena& arena, const Rows& x, const Matrix& w,
 /// out[r] = table[batch.token_ids[r]]. table: [vocab, hidden] in the checkpoint's dtype; out f32.
 void embed(Device& device, Tensor out, Tensor table, const Batch& batch);
 
-/// out[i] = x[batch.logit_rows[i]]: copies f32 rows.
+/// out[i] = x[batch.logit_rows[i]]: copies rows of any type (on a GPU of a multiple of 4 bytes).
 void gather_rows(Device& device, Tensor out, Tensor x, const Batch& batch);
 
 }  // namespace spate::ops

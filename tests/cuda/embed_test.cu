@@ -62,7 +62,7 @@ TEST(Gather, CopiesTheRowsOfTheList) {
     const DeviceArray<std::int32_t> list(rows);
     cuda::GatherParams p;
     p.x = from.data();
-    p.x_stride = p.out_stride = p.n = n;
+    p.x_stride = p.out_stride = p.n_bytes = 4 * n;
     p.rows_of_x = list.data();
     p.out = out.data();
     p.rows = 4;

@@ -56,6 +56,18 @@ TEST_P(SameBits, WithAnyChunkSize) {
   }
 }
 
+TEST_P(SameBits, WhetherOtherRowsAreWantedOrNot) {
+  const auto scoring = open(options());
+  const Rows expected = last_rows_alone(*scoring, prompts(*scoring));
+  for (const std::int64_t chunk : {1, 7, 1000}) {
+    EngineOptions o = options();
+    o.max_batch_tokens = chunk;
+    const auto engine = open(o);
+
+    EXPECT_EQ(last_rows_together(*engine, prompts(*engine)), expected) << "chunks of " << chunk;
+  }
+}
+
 TEST_P(SameBits, WithPagesAndSegments) {
   EngineOptions o = options();
   o.kv_cache = "paged";

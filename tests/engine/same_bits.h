@@ -31,18 +31,41 @@ inline Rows rows_alone(Engine& engine, const Prompts& prompts) {
   return all;
 }
 
-/// The same, all at once.
-inline Rows rows_together(Engine& engine, const Prompts& prompts) {
+/// The rows that requests made of the prompts ask for, all at once.
+template <class MakeRequest>
+Rows rows_of_all(Engine& engine, const Prompts& prompts, MakeRequest make_request) {
   const std::int64_t vocab = engine.info().vocab_size;
   std::map<RequestId, Rows> by_id;
   for (const auto& prompt : prompts) {
-    Request request = full_distribution(prompt, vocab);
+    Request request = make_request(prompt);
     request.on_done = [&](const RequestResult& r) { by_id[r.id] = rows_of(r, vocab); };
     EXPECT_TRUE(engine.submit(std::move(request)));
   }
   engine.run_until_idle();
   Rows all;
   for (const auto& [id, rows] : by_id) all.insert(all.end(), rows.begin(), rows.end());
+  return all;
+}
+
+/// The same as rows_alone, all at once.
+inline Rows rows_together(Engine& engine, const Prompts& prompts) {
+  return rows_of_all(engine, prompts, [&](const std::vector<TokenId>& prompt) {
+    return full_distribution(prompt, engine.info().vocab_size);
+  });
+}
+
+/// Behind each prompt's last token alone, all at once: the last layer keeps only those rows.
+inline Rows last_rows_together(Engine& engine, const Prompts& prompts) {
+  return rows_of_all(engine, prompts, [&](const std::vector<TokenId>& prompt) {
+    Request request = full_distribution(prompt, engine.info().vocab_size);
+    request.sampling.prompt_logprobs = std::nullopt;
+    return request;
+  });
+}
+
+inline Rows last_rows_alone(Engine& engine, const Prompts& prompts) {
+  Rows all;
+  for (const auto& prompt : prompts) all.push_back(distributions(engine, prompt).back());
   return all;
 }
 

@@ -299,13 +299,14 @@ void embed(Device& device, Tensor out, Tensor table, const Batch& batch) {
 void gather_rows(Device& device, Tensor out, Tensor x, const Batch& batch) {
   const GpuOpTimer timer(device, [&] { return moving_cost("gather", {out, out}); });
   k::GatherParams p{};
-  p.x = x.as<float>();
-  p.x_stride = x.stride(0);
+  const std::int64_t element = size_of(x.dtype());
+  p.x = x.data();
+  p.x_stride = x.stride(0) * element;
   p.rows_of_x = batch.on_device->tables().logit_rows;
-  p.out = out.as<float>();
-  p.out_stride = out.stride(0);
+  p.out = out.data();
+  p.out_stride = out.stride(0) * element;
   p.rows = out.dim(0);
-  p.n = static_cast<int>(out.dim(1));
+  p.n_bytes = out.dim(1) * element;
   p.dependent_launch = device.gpu()->dependent_launch();
   check(k::launch_gather(p, device.gpu()->stream()), "a gather");
 }

@@ -87,6 +87,13 @@ TEST_P(GpuSameBits, OfAPromptAloneAndInABatch) {
   EXPECT_EQ(together(*engine), alone());
 }
 
+TEST_P(GpuSameBits, WhetherOtherRowsAreWantedOrNot) {
+  const auto engine = open(options());
+  const Rows expected = last_rows_alone(*engine, prompts(*engine));
+
+  EXPECT_EQ(last_rows_together(*engine, prompts(*engine)), expected);
+}
+
 TEST_P(GpuSameBits, OfAPromptInAnyChunks) {
   const Rows expected = alone();
   for (const std::int64_t chunk : {1, 3, 16, 50}) {
