@@ -24,7 +24,7 @@ constexpr int kCandidates = 12;
 constexpr int kRounds = 3;  // the first of them warms up
 // Products of many rows are all alike to the library, and measuring them takes longer than it
 // saves.
-constexpr std::int64_t kFewRows = 512, kMeasuredRows = 2048;
+constexpr std::int64_t kFewRows = 64, kMeasuredRows = 2048;
 constexpr std::int64_t kRowsThatStandForAll = 256;            // with LtOptions::deterministic
 constexpr std::int64_t kFlushBytes = std::int64_t{96} << 20;  // more than the L2 cache of any chip
 
