@@ -111,7 +111,7 @@ class Model {
       p.x = kind == 1 ? qkv : h;
       p.x_stride = kind == 1 ? s.qkv : s.ffn;
     }
-    constexpr StreamOutput kOutputs[] = {StreamOutput::kBF16, StreamOutput::kAddF32,
+    constexpr StreamOutput kOutputs[] = {StreamOutput::kNarrow, StreamOutput::kAddF32,
                                          StreamOutput::kGated, StreamOutput::kAddF32,
                                          StreamOutput::kF32};
     p.output = kOutputs[kind];

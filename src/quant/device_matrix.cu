@@ -101,6 +101,8 @@ DeviceFormat device_format(WeightFormat f) {
   switch (f) {
     case WeightFormat::kF32:
       return DeviceFormat::kF32;
+    case WeightFormat::kF16:
+      return DeviceFormat::kF16;
     case WeightFormat::kQ8:
       return DeviceFormat::kQ8;
     case WeightFormat::kQ4:

@@ -131,7 +131,8 @@ TEST_P(ActivationTest, KeepsANanInItsRow) {
   EXPECT_TRUE(std::isnan(value_at(run.out, c.out, c.n)));
 }
 
-constexpr RowType kF32 = RowType::kF32, kBF16 = RowType::kBF16, kE4M3 = RowType::kE4M3;
+constexpr RowType kF32 = RowType::kF32, kBF16 = RowType::kBF16, kF16 = RowType::kF16,
+                  kE4M3 = RowType::kE4M3;
 INSTANTIATE_TEST_SUITE_P(
     Shapes, ActivationTest,
     testing::Values(Case{kBF16, kBF16, RowActivation::kSilu, true, 14336},
@@ -144,7 +145,30 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{kF32, kF32, RowActivation::kQuickGelu, false, 64},
                     Case{kBF16, kE4M3, RowActivation::kGeluTanh, false, 1001, true},
                     Case{kBF16, kBF16, RowActivation::kGelu, true, 9, false, 5},
+                    Case{kF16, kF16, RowActivation::kSilu, true, 14336},
+                    Case{kF16, kF16, RowActivation::kGelu, false, 333, true, 1},
+                    Case{kF16, kE4M3, RowActivation::kSilu, true, 1024},
                     Case{kF32, kF32, RowActivation::kSilu, true, 1}));
+
+TEST(ActivationEdges, WhatF16CannotHoldIsInfinite) {
+  const DeviceArray<float> x(std::vector<float>{65504.f, 65536.f, 1e9f, 0.f});
+  const DeviceArray<std::uint8_t> out(8);
+  cuda::ActivationParams p;
+  p.x = x.data();
+  p.x_type = kF32;
+  p.out_type = kF16;
+  p.gated = false;
+  p.activation = RowActivation::kRelu;
+  p.out = out.data();
+  p.rows = 1;
+  p.n = p.x_stride = p.out_stride = 4;
+  require(cuda::launch_activation(p, nullptr));
+  const Bytes y = out.get();
+  EXPECT_EQ(value_at(y, kF16, 0), 65504.0);
+  EXPECT_EQ(value_at(y, kF16, 1), HUGE_VAL);
+  EXPECT_EQ(value_at(y, kF16, 2), HUGE_VAL);
+  EXPECT_EQ(value_at(y, kF16, 3), 0.0);
+}
 
 TEST(ActivationEdges, FarTailsAreZerosAndIdentities) {
   const DeviceArray<float> x(

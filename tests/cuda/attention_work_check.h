@@ -66,7 +66,7 @@ class WorkRun {
     cudaGraphDestroy(graph);
     cudaStreamDestroy(stream);
     std::vector<float> out;
-    for (const T& x : out_.get()) out.push_back(value(x));
+    for (const T& x : out_.get()) out.push_back(static_cast<float>(x));
     const auto used = static_cast<std::size_t>(problem_.total_q * row_size());
     for (std::size_t i = used; i < out.size(); ++i) {
       EXPECT_TRUE(std::isnan(out[i])) << "wrote a padding row";
@@ -76,8 +76,6 @@ class WorkRun {
   }
 
  private:
-  static float value(float x) { return x; }
-  static float value(__nv_bfloat16 x) { return __bfloat162float(x); }
   std::int64_t row_size() const { return std::int64_t{problem_.spec.q_heads} * shape_.head_dim; }
   std::int64_t head_bytes() const {
     return cuda::kv_block_bytes(cuda::kStepBlockTokens, static_cast<int>(shape_.head_dim),
@@ -167,9 +165,7 @@ void check_work(WorkCheck check, const CacheOf& cache_of) {
       check.query_scale * 1.4426950408889634 / std::sqrt(static_cast<double>(shape.head_dim));
   ProblemSpec spec{check.lengths, static_cast<int>(shape.q_heads), static_cast<int>(shape.kv_heads),
                    static_cast<int>(shape.head_dim), spread};
-  auto round_query = [](float x) {
-    return sizeof(T) == 4 ? x : __bfloat162float(__float2bfloat16(x));
-  };
+  auto round_query = [](float x) { return static_cast<float>(to_element<T>(x)); };
   Problem problem(spec, round_query, [](float x) { return x; });
   problem.scale = 0.6931471805599453;
   Rules rules;
@@ -186,10 +182,10 @@ void check_work(WorkCheck check, const CacheOf& cache_of) {
 
   // f32: a thousand additions of half a unit each at worst.
   const Tolerance f32{0x1p-14, 0x1p-22};
-  Tolerance bf16{0x1p-8, 0x1p-8};
+  Tolerance narrow{kRoundoff<T>, kRoundoff<T>};
   // Prefill rounds integers times their scale to bf16.
-  if (shape.cache == DType::kI8) bf16 = {0x1p-8 + 0x1p-9, 0x1p-8, 0x1p-9};
-  problem.expect_close(out, {}, sizeof(T) == 4 ? f32 : bf16);
+  if (shape.cache == DType::kI8) narrow = {0x1p-8 + 0x1p-9, 0x1p-8, 0x1p-9};
+  problem.expect_close(out, {}, sizeof(T) == 4 ? f32 : narrow);
   EXPECT_EQ(std::memcmp(out.data(), run.run().data(), out.size() * sizeof(float)), 0)
       << "runs differ";
 }
@@ -205,12 +201,23 @@ PagedCache encoded_cache(Problem& problem, const Encode& encode, const Decode& d
       segments);
 }
 
-inline void check_work_bf16(const WorkCheck& check, int segments = 0) {
-  check_work<__nv_bfloat16, __nv_bfloat16>(check, [segments](Problem& problem) {
-    return encoded_cache<__nv_bfloat16>(
-        problem, [](float x) { return __float2bfloat16(x); },
-        [](__nv_bfloat16 x) { return __bfloat162float(x); }, segments);
+// T: bf16 or f16.
+template <class T>
+void check_work_in(WorkCheck check, int segments = 0) {
+  check.shape.cache = std::is_same_v<T, __half> ? DType::kF16 : DType::kBF16;
+  check_work<T, T>(check, [segments](Problem& problem) {
+    return encoded_cache<T>(
+        problem, [](float x) { return to_element<T>(x); }, [](T x) { return to_float(x); },
+        segments);
   });
+}
+inline void check_work_bf16(const WorkCheck& check, int segments = 0) {
+  check_work_in<__nv_bfloat16>(check, segments);
+}
+inline void check_work_narrow(const WorkCheck& check) {
+  check_work_in<__nv_bfloat16>(check);
+  SCOPED_TRACE("f16");
+  check_work_in<__half>(check);
 }
 inline void check_work_fp8(WorkCheck check) {
   check.shape.cache = DType::kF8E4M3;

@@ -35,36 +35,36 @@ AttentionShape fixed(AttentionShape s) {
 TEST(AttentionWork, MatchesTheReferenceForEveryHeadDim) {
   for (const std::int64_t dim : {64, 80, 96, 112, 128, 192, 256}) {
     SCOPED_TRACE(dim);
-    check_work_bf16({mixed_lengths(), shape(4, 2, dim)});
+    check_work_narrow({mixed_lengths(), shape(4, 2, dim)});
   }
 }
 
 TEST(AttentionWork, MatchesTheReferenceForEveryGroupSize) {
   for (const std::int64_t group : {1, 3, 7, 8, 16, 20}) {
     SCOPED_TRACE(group);
-    check_work_bf16({mixed_lengths(), shape(2 * group, 2, 128)});
+    check_work_narrow({mixed_lengths(), shape(2 * group, 2, 128)});
   }
 }
 
 TEST(AttentionWork, MatchesTheReferenceWithWindows) {
   for (const std::int64_t dim : {64, 80, 96, 112, 128, 192, 256}) {
     SCOPED_TRACE(dim);
-    check_work_bf16({mixed_lengths(), windowed(shape(6, 2, dim), 150)});
+    check_work_narrow({mixed_lengths(), windowed(shape(6, 2, dim), 150)});
   }
 }
 
 TEST(AttentionWork, MatchesTheReferenceWithSoftCaps) {
   for (const std::int64_t dim : {64, 128, 256}) {
     SCOPED_TRACE(dim);
-    check_work_bf16({mixed_lengths(), capped(shape(4, 2, dim), 30), false, 8});
-    check_work_bf16({mixed_lengths(), windowed(capped(shape(4, 2, dim), 30), 99), false, 8});
+    check_work_narrow({mixed_lengths(), capped(shape(4, 2, dim), 30), false, 8});
+    check_work_narrow({mixed_lengths(), windowed(capped(shape(4, 2, dim), 30), 99), false, 8});
   }
 }
 
 TEST(AttentionWork, MatchesTheReferenceWithAlibi) {
   for (const std::int64_t dim : {64, 96, 128}) {
     SCOPED_TRACE(dim);
-    check_work_bf16({mixed_lengths(), shape(8, 2, dim), true});
+    check_work_narrow({mixed_lengths(), shape(8, 2, dim), true});
   }
 }
 
@@ -86,8 +86,8 @@ TEST(AttentionWork, MatchesTheReferenceOverE4M3) {
 }
 
 TEST(AttentionWork, MatchesTheReferenceWithFixedSplits) {
-  check_work_bf16({mixed_lengths(), fixed(shape(8, 2, 128))});
-  check_work_bf16({{{1, 5000}, {1, 70000}, {3, 1030}}, fixed(shape(4, 1, 64))});
+  check_work_narrow({mixed_lengths(), fixed(shape(8, 2, 128))});
+  check_work_narrow({{{1, 5000}, {1, 70000}, {3, 1030}}, fixed(shape(4, 1, 64))});
 }
 
 TEST(AttentionWork, MatchesTheReferenceOverSegmentsOfOddLengths) {

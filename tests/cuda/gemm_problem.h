@@ -4,9 +4,11 @@
 #include <cmath>
 #include <cstdint>
 #include <random>
+#include <type_traits>
 #include <vector>
 
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 
 #include "ops/cuda/stream_gemm.h"
 #include "tests/cuda/device_array.h"
@@ -24,6 +26,7 @@ struct GemmShape {
   std::int64_t n = 0, k = 0;
   StreamOutput output = StreamOutput::kF32;
   bool norm = false, bias = false;
+  bool f16 = false;  // rows and narrow outputs, else bf16
   StreamActivation activation = StreamActivation::kSilu;
   int sms = 132;
   std::int64_t columns() const { return output == StreamOutput::kGated ? n / 2 : n; }
@@ -36,14 +39,22 @@ inline std::vector<float> normal(std::size_t n, unsigned seed, float deviation) 
   for (float& x : v) x = draw(random);
   return v;
 }
-inline std::vector<Bf16> rounded(const std::vector<float>& v) {
-  std::vector<Bf16> r;
-  for (const float x : v) r.push_back(__float2bfloat16(x));
+template <class T = Bf16>
+std::vector<T> rounded(const std::vector<float>& v) {
+  std::vector<T> r;
+  for (const float x : v) {
+    if constexpr (std::is_same_v<T, __half>) {
+      r.push_back(__float2half(x));
+    } else {
+      r.push_back(__float2bfloat16(x));
+    }
+  }
   return r;
 }
-inline std::vector<float> widened(const std::vector<Bf16>& v) {
+template <class T>
+std::vector<float> widened(const std::vector<T>& v) {
   std::vector<float> r;
-  for (const Bf16 x : v) r.push_back(__bfloat162float(x));
+  for (const T x : v) r.push_back(static_cast<float>(x));
   return r;
 }
 
@@ -100,7 +111,7 @@ class GemmProblem {
         x_(static_cast<std::size_t>(kMaxRows * s.k)),
         out_(static_cast<std::size_t>((kMaxRows + 1) * s.columns()) * (wide_out() ? 4 : 2)) {
     x_host_ = normal(x_.size(), 7, 1.5F);
-    if (!s.norm) x_host_ = widened(rounded(x_host_));
+    if (!s.norm) x_host_ = s.f16 ? widened(rounded<__half>(x_host_)) : widened(rounded(x_host_));
     norm_host_ = normal(norm_weight.size(), 8, 0.3F);
     for (float& w : norm_host_) w += 1;
     norm_weight.set(norm_host_);
@@ -138,12 +149,14 @@ class GemmProblem {
   double value(const std::vector<std::uint8_t>& out, std::int64_t row, std::int64_t column) const {
     const auto at = static_cast<std::size_t>(row * shape.columns() + column);
     if (wide_out()) return reinterpret_cast<const float*>(out.data())[at];
+    if (shape.f16) return __half2float(reinterpret_cast<const __half*>(out.data())[at]);
     return __bfloat162float(reinterpret_cast<const Bf16*>(out.data())[at]);
   }
 
   // What row `source` must give in `column`, and how far from it the kernel may be: the matrix
   // instruction and the chains round to f32 k / 128 + 32 times, at most by 2^-23 of the magnitudes;
-  // the norm's root and activations are good to 2^-20; bf16 outputs round by 2^-8.
+  // the norm's root and activations are good to 2^-20; bf16 outputs round by 2^-8, f16 by 2^-11
+  // and to multiples of 2^-24.
   struct Expected {
     double value = 0, tolerance = 0;
   };
@@ -156,14 +169,14 @@ class GemmProblem {
                     old_host_[static_cast<std::size_t>(source * shape.columns() + column)])
               : 0;
       const double v = y.value + old;
-      return {v, y.tolerance + std::abs(v) * (wide_out() ? 0x1p-22 : 0x1p-8)};
+      return {v, y.tolerance + (wide_out() ? std::abs(v) * 0x1p-22 : narrowing(v))};
     }
     const Expected up = linear(source, column + shape.n / 2);
     const double gate = activated(shape.activation, y.value);
     const double v = gate * up.value;
     const double slope = 1.2 * y.tolerance + 1e-6 * std::abs(gate) + 2e-7;
     return {v, slope * (std::abs(up.value) + up.tolerance) + std::abs(gate) * up.tolerance +
-                   std::abs(v) * 0x1p-8};
+                   narrowing(v)};
   }
 
   void check(const std::vector<std::uint8_t>& out, const std::vector<int>& rows_of) const {
@@ -183,6 +196,9 @@ class GemmProblem {
 
  private:
   static constexpr float kEps = 1e-5F;
+  double narrowing(double v) const {
+    return shape.f16 ? std::abs(v) * 0x1p-11 + 0x1p-25 : std::abs(v) * 0x1p-8;
+  }
   bool wide_out() const {
     return shape.output == StreamOutput::kF32 || shape.output == StreamOutput::kAddF32;
   }
@@ -211,8 +227,12 @@ class GemmProblem {
       require(cudaMemcpy(out_.data(), old.data(), old.size() * 4, cudaMemcpyHostToDevice));
     }
     if (shape.norm) return x_.set(x);
-    const std::vector<Bf16> half = rounded(x);
-    require(cudaMemcpy(x_.data(), half.data(), half.size() * 2, cudaMemcpyHostToDevice));
+    shape.f16 ? set_rows(rounded<__half>(x)) : set_rows(rounded(x));
+  }
+
+  template <class T>
+  void set_rows(const std::vector<T>& x) {
+    require(cudaMemcpy(x_.data(), x.data(), x.size() * 2, cudaMemcpyHostToDevice));
   }
 
   void make_reference() {

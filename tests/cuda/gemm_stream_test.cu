@@ -1,26 +1,37 @@
-// The streaming product with bf16 weights: values against double precision, the same bits for every
-// number of rows, and all epilogues. Shapes: one stage to several slices of k, whole and partial
-// tiles, those of small models.
+// The streaming product with bf16 and f16 weights: values against double precision, the same bits
+// for every number of rows, and all epilogues. Shapes: one stage to several slices of k, whole and
+// partial tiles, those of small models.
+#include <type_traits>
+
 #include "spate/kernels/cuda/gemm_stream.cuh"
 #include "tests/cuda/gemm_problem.h"
 
 namespace spate::cuda_test {
 namespace {
 
-constexpr auto kFormat = cuda::StreamFormat::kBF16;
+using cuda::StreamFormat;
 
-void expect_right(const GemmShape& shape) {
+template <class T>
+void expect_right_in(GemmShape shape) {
+  shape.f16 = std::is_same_v<T, __half>;
   const auto count = static_cast<std::size_t>(shape.n * shape.k);
-  const std::vector<Bf16> stored =
-      rounded(normal(count, 1, 1 / std::sqrt(static_cast<float>(shape.k))));
+  const std::vector<T> stored =
+      rounded<T>(normal(count, 1, 1 / std::sqrt(static_cast<float>(shape.k))));
   GemmProblem problem(shape, widened(stored));
-  const DeviceArray<Bf16> w(stored);
-  expect_right_and_invariant(problem, kFormat, {w.data(), nullptr});
+  const DeviceArray<T> w(stored);
+  expect_right_and_invariant(problem, shape.f16 ? StreamFormat::kF16 : StreamFormat::kBF16,
+                             {w.data(), nullptr});
+}
+// f16 rows come normalized.
+void expect_right(GemmShape shape) {
+  expect_right_in<Bf16>(shape);
+  shape.norm = false;
+  expect_right_in<__half>(shape);
 }
 
-TEST(GemmStream, StoresBf16) {
-  expect_right({.n = 3072, .k = 2048, .output = StreamOutput::kBF16, .norm = true});
-  expect_right({.n = 528, .k = 4096, .output = StreamOutput::kBF16, .bias = true});
+TEST(GemmStream, StoresNarrowRows) {
+  expect_right({.n = 3072, .k = 2048, .output = StreamOutput::kNarrow, .norm = true});
+  expect_right({.n = 528, .k = 4096, .output = StreamOutput::kNarrow, .bias = true});
 }
 TEST(GemmStream, StoresF32) {
   expect_right({.n = 8008, .k = 512, .output = StreamOutput::kF32, .norm = true, .bias = true});
@@ -33,13 +44,13 @@ TEST(GemmStream, WalksSeveralSlicesOfK) {
   expect_right({.n = 2048, .k = 8192, .output = StreamOutput::kAddF32});
   expect_right({.n = 400, .k = 14336, .output = StreamOutput::kAddF32});
   expect_right({.n = 64, .k = 32768, .output = StreamOutput::kF32});
-  expect_right({.n = 96, .k = 4160, .output = StreamOutput::kBF16, .norm = true});
+  expect_right({.n = 96, .k = 4160, .output = StreamOutput::kNarrow, .norm = true});
 }
 TEST(GemmStream, CarriesMoreTilesThanFitAtOnce) {
   expect_right({.n = 2 * 16 * 40, .k = 4224, .output = StreamOutput::kF32, .sms = 2});
 }
 TEST(GemmStream, TakesSmallModels) {
-  expect_right({.n = 288, .k = 320, .output = StreamOutput::kBF16, .norm = true});
+  expect_right({.n = 288, .k = 320, .output = StreamOutput::kNarrow, .norm = true});
   expect_right({.n = 8, .k = 64, .output = StreamOutput::kF32});
   expect_right({.n = 1536, .k = 320, .output = StreamOutput::kGated, .norm = true});
 }
@@ -53,12 +64,20 @@ TEST(GemmStream, GatesWithEveryActivation) {
   expect_right({.n = 28672, .k = 4096, .output = StreamOutput::kGated, .norm = true});
 }
 TEST(GemmStream, RefusesWhatItCannotDo) {
-  EXPECT_TRUE(cuda::supports_stream_gemm(kFormat, 8, 64, false));
-  EXPECT_FALSE(cuda::supports_stream_gemm(kFormat, 12, 64, false));
-  EXPECT_FALSE(cuda::supports_stream_gemm(kFormat, 24, 64, true));
-  EXPECT_FALSE(cuda::supports_stream_gemm(kFormat, 8, 96, false));
-  EXPECT_FALSE(cuda::supports_stream_gemm(kFormat, 8, 65536, false));
-  EXPECT_FALSE(cuda::supports_stream_gemm(cuda::StreamFormat::kQ4, 8, 256, false));
+  for (const StreamFormat format : {StreamFormat::kBF16, StreamFormat::kF16}) {
+    EXPECT_TRUE(cuda::supports_stream_gemm(format, 8, 64, false));
+    EXPECT_FALSE(cuda::supports_stream_gemm(format, 12, 64, false));
+    EXPECT_FALSE(cuda::supports_stream_gemm(format, 24, 64, true));
+    EXPECT_FALSE(cuda::supports_stream_gemm(format, 8, 96, false));
+    EXPECT_FALSE(cuda::supports_stream_gemm(format, 8, 65536, false));
+  }
+  EXPECT_FALSE(cuda::supports_stream_gemm(StreamFormat::kQ4, 8, 256, false));
+  const DeviceArray<float> weight(64);
+  StreamGemmParams p;
+  p.n = p.k = 64;
+  p.rows = 1;
+  p.norm_weight = weight.data();
+  EXPECT_EQ(ops::cuda::stream_gemm(StreamFormat::kF16, p, 1, nullptr), cudaErrorInvalidValue);
 }
 
 }  // namespace

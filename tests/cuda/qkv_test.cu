@@ -289,27 +289,26 @@ TEST_P(QkvTest, KeepsANanInItsHeadAndRow) {
   EXPECT_TRUE(std::isnan(value_at(run.queries, c.queries, head)));
 }
 
-constexpr RowType kF32 = RowType::kF32, kBF16 = RowType::kBF16, kE4M3 = RowType::kE4M3,
-                  kI8 = RowType::kI8;
-INSTANTIATE_TEST_SUITE_P(Shapes, QkvTest,
-                         testing::Values(Case{8, 2, 128, 128, kBF16, kBF16, kBF16},
-                                         Case{8, 2, 128, 128, kF32, kBF16, kE4M3, true, true, true},
-                                         Case{4, 2, 64, 64, kBF16, kF32, kF32, true},
-                                         Case{3, 3, 64, 16, kF32, kBF16, kBF16, false, true},
-                                         Case{2, 1, 80, 32, kF32, kF32, kF32},
-                                         Case{5, 1, 96, 96, kBF16, kBF16, kBF16, true},
-                                         Case{2, 2, 112, 0, kF32, kBF16, kBF16},
-                                         Case{2, 1, 192, 192, kF32, kBF16, kBF16},
-                                         Case{2, 1, 256, 64, kBF16, kBF16, kE4M3, false, true},
-                                         Case{2, 1, 80, 20, kF32, kBF16, kBF16, true, true},
-                                         Case{2, 2, 96, 24, kBF16, kF32, kF32},
-                                         Case{3, 1, 37, 10, kF32, kF32, kE4M3, true, true, true},
-                                         Case{2, 1, 48, 48, kF32, kF32, kF32},
-                                         Case{1, 1, 320, 64, kF32, kBF16, kBF16},
-                                         Case{8, 2, 128, 128, kBF16, kBF16, kI8, true},
-                                         Case{2, 2, 64, 64, kF32, kBF16, kI8, false, true},
-                                         Case{2, 1, 256, 64, kBF16, kBF16, kI8},
-                                         Case{3, 1, 37, 10, kF32, kBF16, kI8, true, true}));
+constexpr RowType kF32 = RowType::kF32, kBF16 = RowType::kBF16, kF16 = RowType::kF16,
+                  kE4M3 = RowType::kE4M3, kI8 = RowType::kI8;
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, QkvTest,
+    testing::Values(
+        Case{8, 2, 128, 128, kBF16, kBF16, kBF16},
+        Case{8, 2, 128, 128, kF32, kBF16, kE4M3, true, true, true},
+        Case{4, 2, 64, 64, kBF16, kF32, kF32, true},
+        Case{3, 3, 64, 16, kF32, kBF16, kBF16, false, true}, Case{2, 1, 80, 32, kF32, kF32, kF32},
+        Case{5, 1, 96, 96, kBF16, kBF16, kBF16, true}, Case{2, 2, 112, 0, kF32, kBF16, kBF16},
+        Case{2, 1, 192, 192, kF32, kBF16, kBF16}, Case{8, 2, 128, 128, kF16, kF16, kF16, true},
+        Case{2, 1, 192, 64, kF16, kF16, kF16, false, true},
+        Case{2, 1, 80, 20, kF16, kF16, kF16, true, true},
+        Case{2, 1, 256, 64, kBF16, kBF16, kE4M3, false, true},
+        Case{2, 1, 80, 20, kF32, kBF16, kBF16, true, true}, Case{2, 2, 96, 24, kBF16, kF32, kF32},
+        Case{3, 1, 37, 10, kF32, kF32, kE4M3, true, true, true},
+        Case{2, 1, 48, 48, kF32, kF32, kF32}, Case{1, 1, 320, 64, kF32, kBF16, kBF16},
+        Case{8, 2, 128, 128, kBF16, kBF16, kI8, true},
+        Case{2, 2, 64, 64, kF32, kBF16, kI8, false, true}, Case{2, 1, 256, 64, kBF16, kBF16, kI8},
+        Case{3, 1, 37, 10, kF32, kBF16, kI8, true, true}));
 
 TEST(QkvEdges, BadSizesAreRefused) {
   cuda::FinishQkvParams p;

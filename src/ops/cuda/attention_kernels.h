@@ -11,7 +11,7 @@ struct PrefillParams;
 
 namespace spate::ops::cuda {
 
-enum class AttentionCache { kBf16, kE4M3, kInt8 };
+enum class AttentionCache { kBf16, kE4M3, kInt8, kF16 };
 enum class AttentionScore { kPlain, kSoftCap, kAlibi };
 
 struct AttentionChoice {
@@ -29,9 +29,11 @@ struct AttentionKernels {
   int prefill_tile_rows = 0;
 };
 
-// For bf16 caches, and for caches of bytes.
+// For bf16 caches, f16 caches, and caches of bytes.
 template <int kDim>
 AttentionKernels attention_kernels(const AttentionChoice& choice);
+template <int kDim>
+AttentionKernels attention_f16_kernels(const AttentionChoice& choice);
 template <int kDim>
 AttentionKernels attention_byte_kernels(const AttentionChoice& choice);
 
@@ -42,6 +44,13 @@ extern template AttentionKernels attention_kernels<112>(const AttentionChoice&);
 extern template AttentionKernels attention_kernels<128>(const AttentionChoice&);
 extern template AttentionKernels attention_kernels<192>(const AttentionChoice&);
 extern template AttentionKernels attention_kernels<256>(const AttentionChoice&);
+extern template AttentionKernels attention_f16_kernels<64>(const AttentionChoice&);
+extern template AttentionKernels attention_f16_kernels<80>(const AttentionChoice&);
+extern template AttentionKernels attention_f16_kernels<96>(const AttentionChoice&);
+extern template AttentionKernels attention_f16_kernels<112>(const AttentionChoice&);
+extern template AttentionKernels attention_f16_kernels<128>(const AttentionChoice&);
+extern template AttentionKernels attention_f16_kernels<192>(const AttentionChoice&);
+extern template AttentionKernels attention_f16_kernels<256>(const AttentionChoice&);
 extern template AttentionKernels attention_byte_kernels<64>(const AttentionChoice&);
 extern template AttentionKernels attention_byte_kernels<128>(const AttentionChoice&);
 extern template AttentionKernels attention_byte_kernels<256>(const AttentionChoice&);

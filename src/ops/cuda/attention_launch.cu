@@ -1,6 +1,7 @@
 // Memory and launches of AttentionWork. No fmt and no core/check.h here: this CUDA compiler cannot
 // read fmt's headers in C++20.
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include "ops/cuda/attention_state.h"
@@ -14,17 +15,38 @@ namespace kernels = spate::cuda;
 
 namespace {
 
-AttentionKernels find_byte_kernels(const AttentionChoice& choice, std::int64_t head_dim) {
+// find.operator()<head_dim>(), for the head dims that have kernels.
+template <class Find>
+AttentionKernels of_head_dim(std::int64_t head_dim, const Find& find) {
   switch (head_dim) {
     case 64:
-      return attention_byte_kernels<64>(choice);
+      return find.template operator()<64>();
+    case 80:
+      return find.template operator()<80>();
+    case 96:
+      return find.template operator()<96>();
+    case 112:
+      return find.template operator()<112>();
     case 128:
-      return attention_byte_kernels<128>(choice);
+      return find.template operator()<128>();
+    case 192:
+      return find.template operator()<192>();
     case 256:
-      return attention_byte_kernels<256>(choice);
+      return find.template operator()<256>();
     default:
       return {};
   }
+}
+
+AttentionKernels find_kernels(const AttentionChoice& choice, std::int64_t head_dim) {
+  return of_head_dim(head_dim, [&]<int kDim>() {
+    if (choice.cache == AttentionCache::kBf16) return attention_kernels<kDim>(choice);
+    if (choice.cache == AttentionCache::kF16) return attention_f16_kernels<kDim>(choice);
+    if constexpr (kDim == 64 || kDim == 128 || kDim == 256) {
+      return attention_byte_kernels<kDim>(choice);
+    }
+    return AttentionKernels();
+  });
 }
 
 }  // namespace
@@ -37,27 +59,10 @@ AttentionKernels find_attention_kernels(const AttentionShape& shape) {
   if (shape.alibi_slopes != nullptr) choice.score = AttentionScore::kAlibi;
   if (shape.soft_cap && shape.alibi_slopes != nullptr) return {};
   if (shape.cache == DType::kF32) return {};
+  if (shape.cache == DType::kF16) choice.cache = AttentionCache::kF16;
   if (shape.cache == DType::kI8) choice.cache = AttentionCache::kInt8;
   if (shape.cache == DType::kF8E4M3) choice.cache = AttentionCache::kE4M3;
-  if (shape.cache != DType::kBF16) return find_byte_kernels(choice, shape.head_dim);
-  switch (shape.head_dim) {
-    case 64:
-      return attention_kernels<64>(choice);
-    case 80:
-      return attention_kernels<80>(choice);
-    case 96:
-      return attention_kernels<96>(choice);
-    case 112:
-      return attention_kernels<112>(choice);
-    case 128:
-      return attention_kernels<128>(choice);
-    case 192:
-      return attention_kernels<192>(choice);
-    case 256:
-      return attention_kernels<256>(choice);
-    default:
-      return {};
-  }
+  return find_kernels(choice, shape.head_dim);
 }
 
 void* allocate_zeroed(std::int64_t bytes, const char** error) {
@@ -140,6 +145,8 @@ int run_rows(const AttentionState& s, const AttentionCall& c, const kernels::Ste
       return kernels::launch_attention_rows<float, float>(p, stream);
     case DType::kBF16:
       return kernels::launch_attention_rows<__nv_bfloat16, __nv_bfloat16>(p, stream);
+    case DType::kF16:
+      return kernels::launch_attention_rows<__half, __half>(p, stream);
     case DType::kF8E4M3:
       return kernels::launch_attention_rows<__nv_bfloat16, __nv_fp8_e4m3>(p, stream);
     case DType::kI8:

@@ -1,7 +1,9 @@
 // Instantiates the attention kernels of one head dim that models need; every variant costs one to
 // three seconds of compilation. Score changes only where such models exist: soft caps in Gemma 2
-// (128, 256), ALiBi in Bloom, MPT, Baichuan and Falcon-RW (64, 80, 128).
+// (128, 256), ALiBi in Bloom, MPT, Baichuan and Falcon-RW (64, 80, 128), all in bf16.
 #pragma once
+
+#include <type_traits>
 
 #include "device/gpu.h"
 #include "ops/cuda/attention_kernels.h"
@@ -52,70 +54,85 @@ void use_prefill(AttentionKernels& kernels) {
   }
 }
 
-template <int kDim, KvFormat kFormat = KvFormat::kElement, int kColumns = 8,
+template <class T, int kDim, KvFormat kFormat = KvFormat::kElement, int kColumns = 8,
           Score kScore = Score::kPlain>
-using Decode = spate::cuda::DecodeVariant<__nv_bfloat16, kDim, kFormat, kColumns, kScore>;
-template <int kDim, Mask kMask, Score kScore = Score::kPlain, KvFormat kFormat = KvFormat::kElement>
-using Prefill = spate::cuda::PrefillVariant<__nv_bfloat16, kDim, kMask,
-                                            spate::cuda::KvLayout::kPages, kScore, kFormat>;
+using Decode = spate::cuda::DecodeVariant<T, kDim, kFormat, kColumns, kScore>;
+template <class T, int kDim, Mask kMask, Score kScore = Score::kPlain,
+          KvFormat kFormat = KvFormat::kElement>
+using Prefill =
+    spate::cuda::PrefillVariant<T, kDim, kMask, spate::cuda::KvLayout::kPages, kScore, kFormat>;
 
-template <int kDim>
+// T: bf16 or f16.
+template <class T, int kDim>
 struct AttentionVariants {
-  static constexpr bool kSoftCap = kDim == 128 || kDim == 256;
-  static constexpr bool kAlibi = kDim == 64 || kDim == 80 || kDim == 128;
+  static constexpr bool kScores = std::is_same_v<T, __nv_bfloat16>;
+  static constexpr bool kSoftCap = kScores && (kDim == 128 || kDim == 256);
+  static constexpr bool kAlibi = kScores && (kDim == 64 || kDim == 80 || kDim == 128);
   static constexpr bool kWide = kDim == 64 || kDim == 128;  // groups of 9 to 16
 
   static void plain(const AttentionChoice& c, AttentionKernels& kernels) {
     if (c.group <= 8) {
-      use_decode<Decode<kDim>>(kernels);
+      use_decode<Decode<T, kDim>>(kernels);
     } else if constexpr (kWide) {
-      if (c.group <= 16) use_decode<Decode<kDim, KvFormat::kElement, 16>>(kernels);
+      if (c.group <= 16) use_decode<Decode<T, kDim, KvFormat::kElement, 16>>(kernels);
     }
     if (c.window) {
-      use_prefill<Prefill<kDim, Mask::kWindow>>(kernels);
+      use_prefill<Prefill<T, kDim, Mask::kWindow>>(kernels);
     } else {
-      use_prefill<Prefill<kDim, Mask::kCausal>>(kernels);
+      use_prefill<Prefill<T, kDim, Mask::kCausal>>(kernels);
     }
   }
   static void soft_cap(const AttentionChoice& c, AttentionKernels& kernels) {
     if constexpr (kSoftCap) {
-      if (c.group <= 8) use_decode<Decode<kDim, KvFormat::kElement, 8, Score::kSoftCap>>(kernels);
+      if (c.group <= 8)
+        use_decode<Decode<T, kDim, KvFormat::kElement, 8, Score::kSoftCap>>(kernels);
       // A window of everything serves the layers that have none.
-      use_prefill<Prefill<kDim, Mask::kWindow, Score::kSoftCap>>(kernels);
+      use_prefill<Prefill<T, kDim, Mask::kWindow, Score::kSoftCap>>(kernels);
     }
   }
   static void alibi(const AttentionChoice& c, AttentionKernels& kernels) {
     if constexpr (kAlibi) {
-      if (c.group <= 8) use_decode<Decode<kDim, KvFormat::kElement, 8, Score::kAlibi>>(kernels);
-      if (!c.window) use_prefill<Prefill<kDim, Mask::kCausal, Score::kAlibi>>(kernels);
+      if (c.group <= 8) use_decode<Decode<T, kDim, KvFormat::kElement, 8, Score::kAlibi>>(kernels);
+      if (!c.window) use_prefill<Prefill<T, kDim, Mask::kCausal, Score::kAlibi>>(kernels);
     }
   }
 };
 
-template <int kDim>
-AttentionKernels attention_kernels(const AttentionChoice& choice) {
+template <class T, int kDim>
+AttentionKernels attention_kernels_of(const AttentionChoice& choice) {
+  using Variants = AttentionVariants<T, kDim>;
   AttentionKernels kernels;
   switch (choice.score) {
     case AttentionScore::kPlain:
-      AttentionVariants<kDim>::plain(choice, kernels);
+      Variants::plain(choice, kernels);
       break;
     case AttentionScore::kSoftCap:
-      AttentionVariants<kDim>::soft_cap(choice, kernels);
+      Variants::soft_cap(choice, kernels);
       break;
     case AttentionScore::kAlibi:
-      AttentionVariants<kDim>::alibi(choice, kernels);
+      Variants::alibi(choice, kernels);
       break;
   }
   return kernels;
 }
 
+template <int kDim>
+AttentionKernels attention_kernels(const AttentionChoice& choice) {
+  return attention_kernels_of<__nv_bfloat16, kDim>(choice);
+}
+template <int kDim>
+AttentionKernels attention_f16_kernels(const AttentionChoice& choice) {
+  return attention_kernels_of<__half, kDim>(choice);
+}
+
 template <int kDim, KvFormat kFormat>
 void use_bytes(const AttentionChoice& c, AttentionKernels& kernels) {
-  if (c.group <= 8) use_decode<Decode<kDim, kFormat>>(kernels);
+  using T = __nv_bfloat16;
+  if (c.group <= 8) use_decode<Decode<T, kDim, kFormat>>(kernels);
   if (c.window) {
-    use_prefill<Prefill<kDim, Mask::kWindow, Score::kPlain, kFormat>>(kernels);
+    use_prefill<Prefill<T, kDim, Mask::kWindow, Score::kPlain, kFormat>>(kernels);
   } else {
-    use_prefill<Prefill<kDim, Mask::kCausal, Score::kPlain, kFormat>>(kernels);
+    use_prefill<Prefill<T, kDim, Mask::kCausal, Score::kPlain, kFormat>>(kernels);
   }
 }
 

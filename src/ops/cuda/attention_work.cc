@@ -111,13 +111,6 @@ Result<AttentionWork> AttentionWork::create(const AttentionShape& shape,
                              "run this model with --device cpu",
                              shape.head_dim)};
   }
-  if (shape.cache != DType::kBF16 && shape.cache != DType::kF32 && shape.cache != DType::kI8 &&
-      shape.cache != DType::kF8E4M3) {
-    return Error{
-        ErrorCode::kUnsupported,
-        fmt::format("attention on the GPU: a KV cache of {}; bf16, f32, i8 and f8_e4m3 work",
-                    name_of(shape.cache))};
-  }
   auto state = std::make_unique<AttentionState>(shape, limits);
   state->staged = staged;
   const char* error = nullptr;

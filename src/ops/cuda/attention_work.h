@@ -21,7 +21,7 @@ namespace spate::ops::cuda {
 
 struct AttentionShape {
   std::int64_t q_heads = 0, kv_heads = 0, head_dim = 0;
-  DType cache = DType::kBF16;  // bf16, e4m3 and i8: queries and output are bf16; f32: f32
+  DType cache = DType::kBF16;  // e4m3 and i8: queries and output are bf16; else of its type
   std::optional<std::int64_t> window = std::nullopt;  // keys visible to a query, itself included
   std::optional<float> soft_cap = std::nullopt;
   const float* alibi_slopes = nullptr;  // device, f32 [q_heads], or null

@@ -12,14 +12,16 @@ namespace k = spate::cuda;
 k::StreamOutput output_of(StreamResult result, DType out) {
   if (result == StreamResult::kAdd) return k::StreamOutput::kAddF32;
   if (result == StreamResult::kGated) return k::StreamOutput::kGated;
-  return out == DType::kF32 ? k::StreamOutput::kF32 : k::StreamOutput::kBF16;
+  return out == DType::kF32 ? k::StreamOutput::kF32 : k::StreamOutput::kNarrow;
 }
 
-/// F32 and f16 weights are not streamed.
+/// F32 weights are not streamed.
 std::optional<k::StreamFormat> stream_format(DeviceFormat format) {
   switch (format) {
     case DeviceFormat::kBF16:
       return k::StreamFormat::kBF16;
+    case DeviceFormat::kF16:
+      return k::StreamFormat::kF16;
     case DeviceFormat::kFp8:
       return k::StreamFormat::kFp8;
     case DeviceFormat::kQ8:

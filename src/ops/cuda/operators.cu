@@ -63,9 +63,10 @@ class LinearState : public GpuExtension {
   Buffer workspace_ = device_value(Buffer::reserve_gpu(kLtWorkspaceBytes));
 };
 
-/// What the matrix's arithmetic takes: bf16, or f32 with f32 weights.
+/// What the matrix's arithmetic takes: f32 and f16 with such weights, else bf16.
 DType input_of(const DeviceMatrix& w) {
-  return w.format == DeviceFormat::kF32 ? DType::kF32 : DType::kBF16;
+  if (w.format == DeviceFormat::kF32) return DType::kF32;
+  return w.format == DeviceFormat::kF16 ? DType::kF16 : DType::kBF16;
 }
 
 OpCost product_cost(const char* name, const Rows& x, const Matrix& matrix) {
@@ -132,12 +133,12 @@ void multiply_widened(Device& device, Arena& arena, LtProblem problem, const Dev
 }
 
 /// The rows as the streaming product takes them.
-Rows stream_rows(Device& device, Arena& arena, const Rows& x) {
-  const bool fused = x.norm && x.norm->kind == NormParams::Kind::kRms &&
-                     x.norm->weight != nullptr && x.norm->bias == nullptr &&
-                     x.values.dtype() == DType::kF32;
+Rows stream_rows(Device& device, Arena& arena, const Rows& x, const DeviceMatrix& w) {
+  const bool fused = w.format != DeviceFormat::kF16 && x.norm &&
+                     x.norm->kind == NormParams::Kind::kRms && x.norm->weight != nullptr &&
+                     x.norm->bias == nullptr && x.values.dtype() == DType::kF32;
   if (fused) return x;
-  return {.values = input_rows(device, arena, x, DType::kBF16)};
+  return {.values = input_rows(device, arena, x, input_of(w))};
 }
 
 /// E4m3 rows and weights, each with its scales.
@@ -163,7 +164,7 @@ void multiply(Device& device, Arena& arena, Tensor out, const Rows& x, const Mat
   const std::int64_t mark = arena.mark();
   const StreamResult result = accumulate ? StreamResult::kAdd : StreamResult::kWrite;
   if (streams(*device.gpu(), w, x.count(), result)) {
-    stream_product(*device.gpu(), out, stream_rows(device, arena, x), w, result);
+    stream_product(*device.gpu(), out, stream_rows(device, arena, x, w), w, result);
     arena.reset(mark);
     return;
   }
@@ -215,7 +216,7 @@ Rows activated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix&
   const Tensor out = arena.allocate(type, {x.count(), n});
   const std::int64_t mark = arena.mark();
   if (gated && streams(*device.gpu(), m, x.count(), StreamResult::kGated)) {
-    stream_product(*device.gpu(), out, stream_rows(device, arena, x), m, StreamResult::kGated,
+    stream_product(*device.gpu(), out, stream_rows(device, arena, x, m), m, StreamResult::kGated,
                    activation);
     arena.reset(mark);
     return {.values = out};

@@ -7,6 +7,8 @@ cudaError_t stream_gemm(spate::cuda::StreamFormat format,
                         cudaStream_t stream) {
   using spate::cuda::StreamFormat;
   switch (format) {
+    case StreamFormat::kF16:
+      return stream_gemm_f16(params, sm_count, stream);
     case StreamFormat::kFp8:
       return stream_gemm_fp8(params, sm_count, stream);
     case StreamFormat::kQ8:

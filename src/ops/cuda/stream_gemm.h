@@ -13,6 +13,8 @@ cudaError_t stream_gemm(spate::cuda::StreamFormat format,
 
 cudaError_t stream_gemm_bf16(const spate::cuda::StreamGemmParams& params, int sm_count,
                              cudaStream_t stream);
+cudaError_t stream_gemm_f16(const spate::cuda::StreamGemmParams& params, int sm_count,
+                            cudaStream_t stream);
 cudaError_t stream_gemm_fp8(const spate::cuda::StreamGemmParams& params, int sm_count,
                             cudaStream_t stream);
 cudaError_t stream_gemm_q8(const spate::cuda::StreamGemmParams& params, int sm_count,

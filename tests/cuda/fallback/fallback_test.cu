@@ -14,10 +14,11 @@ using cuda::Mask;
 using cuda::Score;
 
 template <int kDim, KvFormat kFormat = KvFormat::kElement, int kColumns = 8,
-          Score kScore = Score::kPlain>
-using Decode = cuda::DecodeVariant<__nv_bfloat16, kDim, kFormat, kColumns, kScore>;
-template <int kDim, Mask kMask = Mask::kCausal, Score kScore = Score::kPlain>
-using Paged = cuda::PrefillVariant<__nv_bfloat16, kDim, kMask, KvLayout::kPages, kScore>;
+          class T = __nv_bfloat16>
+using Decode = cuda::DecodeVariant<T, kDim, kFormat, kColumns>;
+template <int kDim, Mask kMask = Mask::kCausal, Score kScore = Score::kPlain,
+          class T = __nv_bfloat16>
+using Paged = cuda::PrefillVariant<T, kDim, kMask, KvLayout::kPages, kScore>;
 
 struct FallbackDecode {
   template <class V>
@@ -60,6 +61,10 @@ TEST(DecodeFallback, MatchesTheReferenceAtHeadDim256) {
   decodes<Decode<256>>({decode_lengths(), 8, 2});
 }
 
+TEST(DecodeFallback, MatchesTheReferenceInF16) {
+  decodes<Decode<128, KvFormat::kElement, 8, __half>>({decode_lengths(), 8, 2});
+}
+
 TEST(DecodeFallback, MatchesTheReferenceOverE4M3) {
   decodes<Decode<128, KvFormat::kE4M3>>({decode_lengths(), 8, 2});
 }
@@ -85,6 +90,10 @@ TEST(PrefillFallback, MatchesTheReferenceForEveryGroupSize) {
 TEST(PrefillFallback, MatchesTheReferenceAtHeadDims80And256) {
   prefills<Paged<80, Mask::kWindow>>({odd_lengths(), 4, 2, 80}, {.left = 100});
   prefills<Paged<256>>({odd_lengths(), 4, 2, 256}, {});
+}
+
+TEST(PrefillFallback, MatchesTheReferenceInF16) {
+  prefills<Paged<128, Mask::kCausal, Score::kPlain, __half>>({odd_lengths()}, {});
 }
 
 TEST(PrefillFallback, MatchesTheReferenceWithASoftCap) {

@@ -1,5 +1,5 @@
 // Activation functions on rows, gated (act(gate) * up) or plain, and conversion to what the next
-// linear map consumes: bf16, f32, or e4m3 with one scale a row. Memory-bound.
+// linear map consumes: bf16, f16, f32, or e4m3 with one scale a row. Memory-bound.
 #pragma once
 #include "spate/kernels/cuda/cluster.cuh"
 #include "spate/kernels/cuda/row_values.cuh"
@@ -10,7 +10,7 @@ enum class RowActivation : std::uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kQuick
 
 struct ActivationParams {
   const void* x = nullptr;          // [rows, 2 * n]: gates, then ups; not gated: [rows, n]
-  RowType x_type = RowType::kBF16;  // or kF32
+  RowType x_type = RowType::kBF16;  // or kF16, kF32
   std::int64_t x_stride = 0;        // elements
   bool gated = true;
   RowActivation activation = RowActivation::kSilu;
@@ -221,6 +221,7 @@ inline cudaError_t launch_activation(const ActivationParams& p, cudaStream_t str
   if (p.rows == 0 || p.n == 0) return cudaSuccess;
   if (p.x_type == RowType::kF32) return launch_activation_of<float>(p, stream);
   if (p.x_type == RowType::kBF16) return launch_activation_of<__nv_bfloat16>(p, stream);
+  if (p.x_type == RowType::kF16) return launch_activation_of<__half>(p, stream);
   return cudaErrorInvalidValue;
 }
 

@@ -45,14 +45,17 @@ struct Vector {
 };
 __device__ __forceinline__ float number(float x) { return x; }
 __device__ __forceinline__ float number(__nv_bfloat16 x) { return __bfloat162float(x); }
+__device__ __forceinline__ float number(__half x) { return __half2float(x); }
 __device__ __forceinline__ float number(__nv_fp8_e4m3 x) { return static_cast<float>(x); }
 __device__ __forceinline__ float number(std::int8_t x) { return static_cast<float>(x); }
 template <class T>
 __device__ __forceinline__ T element(float x) {
-  if constexpr (sizeof(T) == 4)
+  if constexpr (std::is_same_v<T, float>)
     return x;
+  else if constexpr (std::is_same_v<T, __half>)
+    return __float2half_rn(x);
   else
-    return __float2bfloat16(x);
+    return __float2bfloat16_rn(x);
 }
 
 template <class Kv>

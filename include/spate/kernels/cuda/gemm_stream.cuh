@@ -115,8 +115,8 @@ cudaError_t launch_stream_kernel(const StreamGemmParams& p, int sm_count, cudaSt
   return cudaLaunchKernelEx(&launch, kernel, args);
 }
 
-// Tiles of 16 rows, or of 8 where that deals the matrix out to the SMs more evenly (bf16: the other
-// formats' stages would span too much of k).
+// Tiles of 16 rows, or of 8 where that deals the matrix out to the SMs more evenly (plain weights:
+// the other formats' stages would span too much of k).
 inline int stream_octets(const StreamGemmParams& p, int sm_count) {
   if (p.output == StreamOutput::kGated) return 2;
   if (p.n % 16 != 0) return 1;
@@ -138,11 +138,12 @@ cudaError_t launch_stream_rows(const StreamGemmParams& p, int sm_count, cudaStre
 template <StreamFormat kFormat>
 cudaError_t launch_stream_gemm(const StreamGemmParams& p, int sm_count, cudaStream_t stream) {
   if (!supports_stream_gemm(kFormat, p.n, p.k, p.output == StreamOutput::kGated) || p.rows < 0 ||
-      p.rows > kStreamMaxRows || p.out_stride % 4 != 0) {
+      p.rows > kStreamMaxRows || p.out_stride % 4 != 0 ||
+      (kFormat == StreamFormat::kF16 && p.norm_weight != nullptr)) {
     return cudaErrorInvalidValue;
   }
   if (p.rows == 0) return cudaSuccess;
-  if constexpr (kFormat == StreamFormat::kBF16) {
+  if constexpr (has_plain_weights(kFormat)) {
     if (stream_octets(p, sm_count) == 1) {
       return p.k <= 2048 ? launch_stream_rows<kFormat, 1, 2048>(p, sm_count, stream)
                          : launch_stream_rows<kFormat, 1, 4096>(p, sm_count, stream);

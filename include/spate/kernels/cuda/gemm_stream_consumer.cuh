@@ -40,7 +40,7 @@ class StreamConsumer {
       for (int slice = 0; slice < work.slices; ++slice) {
         const int stages = StreamWork<C>::stages(a_, slice);
         load(slice);
-        if (a_.p.norm_weight != nullptr && slice + 1 == work.slices) publish_squares();
+        if (C::kNorms && a_.p.norm_weight != nullptr && slice + 1 == work.slices) publish_squares();
         for (int i = first; i < end; ++i) multiply((i - first) % C::kEpilogues, slice, stages);
       }
     }
@@ -50,7 +50,7 @@ class StreamConsumer {
   static constexpr int kHalves = C::kWide ? 2 : 1;              // of eight rows
   static constexpr int kPart = C::kWide ? 4 : C::kSliceGroups;  // groups loaded at a time
   using Weights = StreamWeights<C>;
-  using Bf16 = Element<__nv_bfloat16>;
+  using T = typename C::T;
   struct Sums {
     float c[2][C::kOctets][4];  // two chains, so that products follow each other more closely
   };
@@ -65,7 +65,7 @@ class StreamConsumer {
   // warp's part of them into shared memory begin, in the order of k_of. There is room where nothing
   // is carried between slices.
   __device__ __forceinline__ void stage_norm() const {
-    if (a_.p.norm_weight == nullptr || a_.p.k > C::kSlice) return;
+    if (!C::kNorms || a_.p.norm_weight == nullptr || a_.p.k > C::kSlice) return;
 #pragma unroll
     for (int i = 0; i < C::kSliceGroups / 4; ++i) {
       const int group = i * 4 + lane_ / 8, in_group = lane_ % 8 * 4;
@@ -92,8 +92,8 @@ class StreamConsumer {
       const int row = h * 8 + (lane_ >> 2);
       const bool live = row < a_.p.rows;
       const std::int64_t start = x_row(live ? row : 0);
-      if (a_.p.norm_weight == nullptr) {
-        load_plain(static_cast<const __nv_bfloat16*>(a_.p.x) + start, live, slice, h);
+      if (!C::kNorms || a_.p.norm_weight == nullptr) {
+        load_plain(static_cast<const T*>(a_.p.x) + start, live, slice, h);
         continue;
       }
       const float* x = static_cast<const float*>(a_.p.x) + start;
@@ -105,8 +105,8 @@ class StreamConsumer {
     }
   }
 
-  __device__ __forceinline__ void load_plain(const __nv_bfloat16* x, bool live, int slice, int h) {
-    const __nv_bfloat16* at = x + k_of(slice, 0);
+  __device__ __forceinline__ void load_plain(const T* x, bool live, int slice, int h) {
+    const T* at = x + k_of(slice, 0);
 #pragma unroll
     for (int g = 0; g < C::kSliceGroups; ++g) {
       load_if(x_[h][g], at + (k_of(slice, g) - k_of(slice, 0)), live && k_of(slice, g) < a_.p.k);
@@ -165,8 +165,8 @@ class StreamConsumer {
         std::uint32_t* x2 = &x_[part.half][part.first + g][i * 2];
         const float second = Weights::kEvenAndOdd ? y[2] * w.z : y[1] * w.y;
         const float third = Weights::kEvenAndOdd ? y[1] * w.y : y[2] * w.z;
-        x2[0] = Bf16::pack(y[0] * w.x, second);
-        x2[1] = Bf16::pack(third, y[3] * w.w);
+        x2[0] = Element<T>::pack(y[0] * w.x, second);
+        x2[1] = Element<T>::pack(third, y[3] * w.w);
       }
     }
     squares_[part.half] = sum;
@@ -271,13 +271,21 @@ class StreamConsumer {
   __device__ __forceinline__ void product(float (&c)[4], int group, int step, std::uint32_t b0,
                                           std::uint32_t b1) const {
     const int low = 2 * step, high = 2 * step + 1;
+    const std::uint32_t a0 = x_[0][group][low], a2 = x_[0][group][high];
+    const std::uint32_t a1 = C::kWide ? x_[kHalves - 1][group][low] : 0u;
+    const std::uint32_t a3 = C::kWide ? x_[kHalves - 1][group][high] : 0u;
     // Not volatile: products of different groups may overlap.
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-        "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(x_[0][group][low]), "r"(C::kWide ? x_[kHalves - 1][group][low] : 0u),
-          "r"(x_[0][group][high]), "r"(C::kWide ? x_[kHalves - 1][group][high] : 0u), "r"(b0),
-          "r"(b1));
+    if constexpr (std::is_same_v<T, __half>) {
+      asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+          "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+          : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+          : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+    } else {
+      asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+          "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+          : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+          : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+    }
   }
 
   const StreamArguments& a_;

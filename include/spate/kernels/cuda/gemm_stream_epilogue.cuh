@@ -3,8 +3,6 @@
 #pragma once
 #include <cstdint>
 
-#include <cuda_bf16.h>
-
 #include "spate/kernels/cuda/gemm_stream_params.cuh"
 #include "spate/kernels/cuda/mma.cuh"
 
@@ -133,7 +131,7 @@ class StreamEpilogue {
   }
 
   __device__ __forceinline__ void finish(float4& y, int t, std::int64_t w_row) const {
-    if (a_.p.norm_weight != nullptr) {
+    if (C::kNorms && a_.p.norm_weight != nullptr) {
       float squares = 0;
 #pragma unroll
       for (int w = 0; w < C::kWarps; ++w) squares += shared_.squares(w)[t];
@@ -149,18 +147,18 @@ class StreamEpilogue {
   __device__ __forceinline__ float4* out_f32(int t, std::int64_t column) const {
     return reinterpret_cast<float4*>(static_cast<float*>(a_.p.out) + t * a_.p.out_stride + column);
   }
-  __device__ __forceinline__ void store_bf16(const float4& y, int t, std::int64_t column) const {
-    using Bf16 = Element<__nv_bfloat16>;
-    auto* row = static_cast<__nv_bfloat16*>(a_.p.out) + t * a_.p.out_stride;
+  __device__ __forceinline__ void store_narrow(const float4& y, int t, std::int64_t column) const {
+    using T = typename C::T;
+    auto* row = static_cast<T*>(a_.p.out) + t * a_.p.out_stride;
     *reinterpret_cast<uint2*>(row + column) =
-        make_uint2(Bf16::pack(y.x, y.y), Bf16::pack(y.z, y.w));
+        make_uint2(Element<T>::pack(y.x, y.y), Element<T>::pack(y.z, y.w));
   }
 
   __device__ __forceinline__ void store(const float4& y, int t, int u, std::int64_t w_row) const {
     if (C::kOctets == 2 && is_gated()) return store_gated(y, t, u);
     if (lane_ >= kAll || t >= a_.p.rows) return;
-    if (a_.p.output == StreamOutput::kBF16) {
-      store_bf16(y, t, w_row);
+    if (a_.p.output == StreamOutput::kNarrow) {
+      store_narrow(y, t, w_row);
     } else {
       *out_f32(t, w_row) = y;
     }
@@ -178,7 +176,7 @@ class StreamEpilogue {
     up.y *= stream_activation(a_.p.activation, y.y);
     up.z *= stream_activation(a_.p.activation, y.z);
     up.w *= stream_activation(a_.p.activation, y.w);
-    store_bf16(up, t, u * 8 + quad() * 4);
+    store_narrow(up, t, u * 8 + quad() * 4);
   }
 
   const StreamArguments& a_;

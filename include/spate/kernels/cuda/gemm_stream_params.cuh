@@ -2,8 +2,11 @@
 // of shared memory. The kernel is gemm_stream.cuh.
 #pragma once
 #include <cstdint>
+#include <type_traits>
 
 #include <cuda.h>
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include "spate/kernels/cuda/gemm_quant_layout.cuh"
@@ -13,32 +16,41 @@ namespace spate::cuda {
 
 inline constexpr int kStreamMaxRows = 16;
 
-enum class StreamFormat : std::uint8_t { kBF16, kFp8, kQ8, kQ4 };
+enum class StreamFormat : std::uint8_t { kBF16, kF16, kFp8, kQ8, kQ4 };
+
+// Whether weights are rows of 16-bit numbers, as the matrix instruction takes them.
+constexpr bool has_plain_weights(StreamFormat f) {
+  return f == StreamFormat::kBF16 || f == StreamFormat::kF16;
+}
+
 enum class StreamOutput : std::uint8_t {
-  kBF16,    // out = y
+  kNarrow,  // out = y, in the type of rows
   kF32,     // out = y
   kAddF32,  // out += y: the residual stream
-  kGated,   // out = activation(y[i]) * y[n / 2 + i], bf16
+  kGated,   // out = activation(y[i]) * y[n / 2 + i], in the type of rows
 };
 enum class StreamActivation : std::uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kQuickGelu };
 
-// y = x W^T + bias. Device pointers. Rows of x and out are 16-byte aligned, out's stride (in
-// elements) is a multiple of 8; supports_stream_gemm says which n and k.
+// y = x W^T + bias. Device pointers. Rows are f16 with weights in f16, bf16 with all others; those
+// of x and out are 16-byte aligned, out's stride (in elements) is a multiple of 8;
+// supports_stream_gemm says which n and k.
 struct StreamGemmParams {
-  const void* weights = nullptr;         // kBF16, kFp8: [n, k]; kQ8, kQ4: gemm_quant_layout.cuh
+  const void* weights = nullptr;         // [n, k]; kQ8, kQ4: gemm_quant_layout.cuh
   const float* weight_scales = nullptr;  // kFp8: [n]
   std::int64_t n = 0;
   std::int64_t k = 0;
   int rows = 0;             // 1 to 16
-  const void* x = nullptr;  // bf16 [rows, k]; with norm_weight f32
+  const void* x = nullptr;  // [rows, k]; with norm_weight f32
   std::int64_t x_stride = 0;
   const std::int32_t* row_index = nullptr;  // x row of each row, or null: 0, 1, 2 ...
-  const float* norm_weight = nullptr;       // [k]: RMSNorm of x (Zhang and Sennrich 2019), or null
+  // [k]: RMSNorm of x (Zhang and Sennrich 2019), or null. Not with kF16: products with x times the
+  // weight are divided by the root of the mean square in the end, and f16 has no range for that.
+  const float* norm_weight = nullptr;
   float norm_eps = 0;
   const float* bias = nullptr;  // [n], or null
   void* out = nullptr;
   std::int64_t out_stride = 0;
-  StreamOutput output = StreamOutput::kBF16;
+  StreamOutput output = StreamOutput::kNarrow;
   StreamActivation activation = StreamActivation::kSilu;
   int copies_in_flight = 3;  // stages of weights, per block
   // The launch may overlap the kernel before it in the stream, whose results it waits for.
@@ -47,14 +59,14 @@ struct StreamGemmParams {
 
 // Whether launch_stream_gemm takes a matrix of this shape (`gated`: with output kGated).
 inline bool supports_stream_gemm(StreamFormat format, std::int64_t n, std::int64_t k, bool gated) {
-  const std::int64_t rows = gated || format != StreamFormat::kBF16 ? 16 : 8;
+  const std::int64_t rows = gated || !has_plain_weights(format) ? 16 : 8;
   return k >= 64 && k <= 32768 && k % 64 == 0 && n > 0 && n % rows == 0;
 }
 
 // What the kernel gets: the parameters, the map of the weights, and how the work is dealt out.
 struct StreamArguments {
   StreamGemmParams p;
-  CUtensorMap map;  // kBF16, kFp8: 128 bytes of k x rows x chunks of k
+  CUtensorMap map;  // plain weights and kFp8: 128 bytes of k x rows x chunks of k
   int tiles;        // of 8 or 16 rows of W
 };
 
@@ -65,7 +77,9 @@ struct StreamKernel {
   static constexpr StreamFormat kFormat = kFormat_;
   static constexpr int kOctets = kOctets_;
   static constexpr bool kWide = kWide_;
-  static constexpr int kBits = kFormat == StreamFormat::kBF16 ? 16
+  using T = std::conditional_t<kFormat == StreamFormat::kF16, __half, __nv_bfloat16>;  // of rows
+  static constexpr bool kNorms = kFormat != StreamFormat::kF16;
+  static constexpr int kBits = has_plain_weights(kFormat)     ? 16
                                : kFormat == StreamFormat::kQ4 ? 4
                                                               : 8;
   static constexpr bool kPacked = kFormat == StreamFormat::kQ8 || kFormat == StreamFormat::kQ4;

@@ -81,6 +81,9 @@ struct StreamWeights<C, StreamFormat::kBF16> {
   }
 };
 
+template <class C>
+struct StreamWeights<C, StreamFormat::kF16> : StreamWeights<C, StreamFormat::kBF16> {};
+
 // e4m3 to bf16 is exact: the seven low bits move under the exponent, and 2^120 sets it right.
 template <class C>
 struct StreamWeights<C, StreamFormat::kFp8> {

@@ -1,5 +1,5 @@
-// RMSNorm and LayerNorm of rows, or none, and conversion to what a linear map consumes: bf16, f32,
-// or e4m3 with one scale a row. One block a row, which stays in registers: memory-bound, every
+// RMSNorm and LayerNorm of rows, or none, and conversion to what a linear map consumes: bf16, f16,
+// f32, or e4m3 with one scale a row. One block a row, which stays in registers: memory-bound, every
 // value is read once. Bits of a row depend on k alone.
 #pragma once
 #include "spate/kernels/cuda/held_row.cuh"

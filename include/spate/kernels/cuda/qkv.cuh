@@ -12,7 +12,7 @@ namespace spate::cuda {
 
 struct FinishQkvParams {
   const void* sums = nullptr;          // [rows, (q_heads + 2 kv_heads) * head_dim]
-  RowType sums_type = RowType::kBF16;  // or kF32
+  RowType sums_type = RowType::kBF16;  // or kF16, kF32
   std::int64_t sums_stride = 0;        // elements
   const float* bias = nullptr;         // of the columns of sums; null: none
   int q_heads = 1, kv_heads = 1, head_dim = 128;
@@ -26,13 +26,13 @@ struct FinishQkvParams {
   float query_scale = 1;
 
   void* queries = nullptr;                // [rows, q_heads, head_dim]; zeros for padding
-  RowType queries_type = RowType::kBF16;  // or kF32
+  RowType queries_type = RowType::kBF16;  // or kF16, kF32
   std::int64_t queries_stride = 0;        // elements, of a row
 
   void* cache = nullptr;                // of this layer: its first block's first head
   std::int64_t block_stride = 0;        // bytes
   std::int64_t head_stride = 0;         // bytes; K rows, then V rows: kv_block_bytes
-  RowType cache_type = RowType::kBF16;  // or kF32, kE4M3; kI8 with a scale for each token and head
+  RowType cache_type = RowType::kBF16;  // or any other; kI8 with a scale for each token and head
   const float* k_scale = nullptr;       // kE4M3: [kv_heads], x / scale is stored; null: ones
   const float* v_scale = nullptr;
 
@@ -181,8 +181,8 @@ __device__ __forceinline__ void append_chunk(const FinishQkvParams& p, const Hea
     if (at == 0) *to.scale() = scale;
     return;
   }
-  if (p.cache_type == RowType::kBF16) {
-    store_vector(to.at(at * 2), RowType::kBF16, v);
+  if (row_type_bytes(p.cache_type) == 2) {
+    store_vector(to.at(at * 2), p.cache_type, v);
   } else if (p.cache_type == RowType::kF32) {
     *reinterpret_cast<float4*>(to.at(at * 4)) = make_float4(v[0], v[1], v[2], v[3]);
     *reinterpret_cast<float4*>(to.at(at * 4 + 16)) = make_float4(v[4], v[5], v[6], v[7]);
@@ -363,11 +363,11 @@ cudaError_t launch_finish_qkv_of(const FinishQkvParams& p, cudaStream_t stream) 
 inline cudaError_t launch_finish_qkv(const FinishQkvParams& p, cudaStream_t stream) {
   const bool rotary_fits = p.rotary_dim % 2 == 0 && p.rotary_dim <= p.head_dim;
   if (p.head_dim < 1 || p.head_dim > kLongestHead || !rotary_fits) return cudaErrorInvalidValue;
-  if (p.cache_type == RowType::kF16) return cudaErrorInvalidValue;
   if (!is_aligned(p.cache, p.block_stride | p.head_stride)) return cudaErrorInvalidValue;
   if (p.rows == 0) return cudaSuccess;
   if (p.sums_type == RowType::kF32) return launch_finish_qkv_of<float>(p, stream);
   if (p.sums_type == RowType::kBF16) return launch_finish_qkv_of<__nv_bfloat16>(p, stream);
+  if (p.sums_type == RowType::kF16) return launch_finish_qkv_of<__half>(p, stream);
   return cudaErrorInvalidValue;
 }
 
