@@ -18,8 +18,10 @@ Result<bench::KernelOptions> kernel_options(const BenchOptions& o, const ModelIn
   if (!choices) return choices.error();
   const Result<HfConfig> config = HfConfig::load(info.path);
   if (!config) return config.error();
+  ParamOptions params = choices->load.params;
+  if (choices->gpu) params.compute = gpu_compute(params, *config);
   return bench::KernelOptions{.shape = config->decoder_shape(),
-                              .params = choices->load.params,
+                              .params = params,
                               .stored = config->dtype().value_or(DType::kBF16),
                               .kv_dtype = dtype_named(info.kv_dtype).value_or(DType::kI8),
                               .case_seconds = 0.04 * static_cast<double>(o.repeat)};

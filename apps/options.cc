@@ -70,9 +70,9 @@ void add_engine_options(CLI::App& command, EngineOptions& o) {
   };
   add("-m,--model", o.model, "folder, file, or a built-in model's name (default: stories-12m)");
   add("--device", o.device, "cpu, cuda, cuda:1");
-  add("--dtype", o.dtype, "arithmetic: auto, f32, bf16");
+  add("--dtype", o.dtype, "arithmetic: auto (the weights' own), f32, bf16, f16");
   add("--weights", o.weights, "auto (as stored), q8, q4, on a GPU fp8: quantize while loading");
-  add("--kv-dtype", o.kv_dtype, "auto, f32, f16, bf16, int8; on a GPU auto, bf16, fp8, int8");
+  add("--kv-dtype", o.kv_dtype, "auto (the arithmetic's), f32, f16, bf16, int8; on a GPU fp8 too");
   add("--kv-cache", o.kv_cache, "segment, paged");
   add("--kv-memory", o.kv_memory, "size of the cache, e.g. 2GiB; 0: chosen")
       ->transform(CLI::AsSizeValue(false));

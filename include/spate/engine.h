@@ -22,9 +22,9 @@ class Profile;  // src/device/profile.h
 struct EngineOptions {
   std::string model{};         // a folder, a file, or the name of a built-in model; empty: built-in
   std::string device = "cpu";  // "cpu", "cuda", "cuda:1"
-  std::string dtype = "auto";  // arithmetic: auto, f32, bf16, f16
+  std::string dtype = "auto";  // arithmetic: auto (as the weights are stored), f32, bf16, f16
   std::string weights = "auto";       // auto (as stored), q8, q4; on a GPU fp8 too
-  std::string kv_dtype = "auto";      // auto, f32, f16, bf16, int8; on a GPU bf16, f32, fp8, int8
+  std::string kv_dtype = "auto";      // auto, f32, f16, bf16, int8; on a GPU as dtype, or fp8, int8
   std::string kv_cache = "segment";   // segment, paged
   std::int64_t kv_memory = 0;         // bytes; 0: from what the machine has left
   std::int64_t context_length = 0;    // tokens; 0: the model's own

@@ -96,12 +96,12 @@ class GpuKernelBench {
 
  private:
   /// What matrices take that are not to be normalized first, and what attention takes.
-  DType narrow() const {
-    return o_.params.compute == ComputeDType::kF32 ? DType::kF32 : DType::kBF16;
-  }
+  DType narrow() const { return o_.params.quantize ? DType::kBF16 : dtype_of(*o_.params.compute); }
   Buffer random_rows(DType type, std::int64_t rows, std::int64_t k) {
     Buffer memory = device_value(Buffer::reserve_gpu(rows * k * size_of(type)));
-    const DeviceFormat format = type == DType::kF32 ? DeviceFormat::kF32 : DeviceFormat::kBF16;
+    const DeviceFormat format = type == DType::kF32   ? DeviceFormat::kF32
+                                : type == DType::kF16 ? DeviceFormat::kF16
+                                                      : DeviceFormat::kBF16;
     device_done(fill_random({.format = format, .n = rows, .k = k, .weights = memory.data()},
                             {.seed = 3, .deviation = 1.0F}, gpu_.stream()));
     return memory;

@@ -16,7 +16,7 @@ namespace spate::bench {
 
 struct KernelOptions {
   DecoderShape shape{};
-  ParamOptions params{};
+  ParamOptions params{};        // on a GPU with its arithmetic
   DType stored = DType::kBF16;  // of the weights in the checkpoint
   DType kv_dtype = DType::kBF16;
   double case_seconds = 0.1;

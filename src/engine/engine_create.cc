@@ -11,12 +11,19 @@
 namespace spate {
 namespace {
 
-/// The cache's type where the options leave it open: that of the weights, or of the arithmetic.
-DType kv_dtype_for(const EngineOptions& o, const HfConfig& config, bool on_gpu) {
-  if (o.dtype == "f32") return DType::kF32;
-  if (on_gpu) return DType::kBF16;
+/// The cache's type where the options leave it open: that of the arithmetic, or of the weights.
+DType kv_dtype_for(const ParamOptions& params, const HfConfig& config) {
+  if (params.compute) return dtype_of(*params.compute);
   const DType stored = config.dtype().value_or(DType::kBF16);
-  return stored == DType::kF32 && o.weights != "auto" ? DType::kBF16 : stored;
+  return stored == DType::kF32 && params.quantize ? DType::kBF16 : stored;
+}
+
+/// A GPU's cache of f16 wants arithmetic in f16, which may have been the checkpoint's choice.
+Result<void> check_cache_type(DType kv_dtype, const ParamOptions& params) {
+  if (kv_dtype != DType::kF16 || params.compute == ComputeDType::kF16) return {};
+  return Error{ErrorCode::kInvalidArgument,
+               "--kv-dtype f16: this model is computed in bf16 on a GPU; use --dtype f16 with it, "
+               "or --kv-dtype auto, bf16, fp8 or int8"};
 }
 
 /// The folder's tokenizer; none is no error, a broken one is.
@@ -110,6 +117,7 @@ class EngineBuilder {
   void describe() {
     const LoadedModel& m = *impl_->model;
     const DecoderShape shape = m.config.decoder_shape();
+    const std::optional<ComputeDType> compute = m.params->options().compute;
     impl_->info = {.path = m.path,
                    .architecture = m.config.architecture(),
                    .parameters = m.n_parameters,
@@ -122,7 +130,7 @@ class EngineBuilder {
                    .context_length = m.context_length,
                    .eos_token_ids = eos_ids_of(m),
                    .weights = impl_->options.weights,
-                   .dtype = impl_->options.dtype,
+                   .dtype = compute ? std::string(name_of(dtype_of(*compute))) : "auto",
                    .kv_cache = impl_->options.kv_cache,
                    .device = impl_->device_->is_cuda() ? impl_->device_->gpu()->name() : "cpu",
                    .max_batch_tokens = impl_->options.max_batch_tokens,
@@ -152,7 +160,11 @@ class EngineBuilder {
     LoadedModel& m = *impl_->model;
     geometry_ = m.model->kv_geometry();
     const Device& device = *impl_->device_;
-    kv_dtype_ = choices_.kv_dtype.value_or(kv_dtype_for(o, m.config, device.is_cuda()));
+    const ParamOptions& params = m.params->options();
+    kv_dtype_ = choices_.kv_dtype.value_or(kv_dtype_for(params, m.config));
+    if (device.is_cuda()) {
+      if (const Result<void> fits = check_cache_type(kv_dtype_, params); !fits) return fits;
+    }
     const DecoderShape shape = m.config.decoder_shape();
     const std::int64_t rows = std::max(o.max_batch_tokens, o.max_requests);
     logit_rows_ = logit_rows(o, impl_->info.vocab_size);
@@ -163,7 +175,7 @@ class EngineBuilder {
                    .context_length = m.context_length,
                    .deterministic = o.deterministic};
     workspace_ = device.is_cuda()
-                     ? gpu_workspace_bytes(shape, gpu_limits_, m.params->options().compute)
+                     ? gpu_workspace_bytes(shape, gpu_limits_, *params.compute)
                      : CpuExecutor::workspace_bytes(shape, rows, impl_->device_->pool().size());
     block_tokens_ = KvCache::block_tokens(device.kind());
     Result<MemoryPlan> memory = plan_memory(

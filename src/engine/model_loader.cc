@@ -41,13 +41,15 @@ const Architecture& architecture_of(const HfConfig& config, const std::string& p
 
 LoadedModel build(const LoadOptions& options, const HfConfig& config, Device& device) {
   const Architecture& architecture = architecture_of(config, options.path);
+  ParamOptions params = options.params;
+  if (device.is_cuda()) params.compute = gpu_compute(params, config);
   LoadedModel loaded{.path = options.path,
                      .config = config,
                      .generation = value_or_throw(GenerationConfig::load(options.path)),
                      .checkpoint = options.dummy
                                        ? Checkpoint::dummy({.fill_matrices = !device.is_cuda()})
                                        : value_or_throw(Checkpoint::open(options.path)),
-                     .params = std::make_unique<ParamStore>(options.params, device),
+                     .params = std::make_unique<ParamStore>(params, device),
                      .model = nullptr,
                      .context_length = context_of(config, options.context_length)};
   WeightSource source(loaded.checkpoint);
@@ -60,6 +62,11 @@ LoadedModel build(const LoadOptions& options, const HfConfig& config, Device& de
 }
 
 }  // namespace
+
+ComputeDType gpu_compute(const ParamOptions& params, const HfConfig& config) {
+  const bool f16 = config.dtype() == DType::kF16;
+  return params.compute.value_or(f16 ? ComputeDType::kF16 : ComputeDType::kBF16);
+}
 
 Result<LoadedModel> load_model(const LoadOptions& options, Device& device) {
   const Result<HfConfig> config = HfConfig::load(options.path);

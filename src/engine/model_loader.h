@@ -35,6 +35,9 @@ struct LoadOptions {
   std::int64_t context_length = 0;  // 0: the model's
 };
 
+/// What a GPU computes in: what the options say, else f16 for a checkpoint in f16, else bf16.
+ComputeDType gpu_compute(const ParamOptions& params, const HfConfig& config);
+
 /// Maps the files and builds the model for `device`; nothing is packed or moved there yet. Errors
 /// name file, key or tensor.
 Result<LoadedModel> load_model(const LoadOptions& options, Device& device);

@@ -24,8 +24,10 @@ Result<T> value_of(std::string_view option, std::string_view word, Words<T> word
 }
 
 using Compute = std::optional<ComputeDType>;
-constexpr std::pair<std::string_view, Compute> kComputeTypes[] = {
-    {"auto", {}}, {"f32", ComputeDType::kF32}, {"bf16", {}}};
+constexpr std::pair<std::string_view, Compute> kComputeTypes[] = {{"auto", {}},
+                                                                  {"f32", ComputeDType::kF32},
+                                                                  {"bf16", ComputeDType::kBF16},
+                                                                  {"f16", ComputeDType::kF16}};
 using Quantize = std::optional<WeightFormat>;
 constexpr std::pair<std::string_view, Quantize> kWeights[] = {{"auto", {}},
                                                               {"q8", WeightFormat::kQ8},
@@ -85,17 +87,33 @@ Result<std::optional<int>> gpu_of(const std::string& device) {
   return unknown_word("device", device, "cpu, cuda, cuda:0, cuda:1, ...");
 }
 
-/// What the cache may be on a GPU depends on the arithmetic.
-Result<void> check_gpu_cache(const EngineOptions& o) {
-  const bool f32 = o.dtype == "f32";
-  if (o.kv_dtype == "auto" || o.kv_dtype == (f32 ? "f32" : "bf16") ||
-      ((o.kv_dtype == "fp8" || o.kv_dtype == "int8") && !f32)) {
-    return {};
+bool is_of_bytes(DType t) { return t == DType::kI8 || t == DType::kF8E4M3; }
+
+/// On a GPU the cache has the type of the arithmetic, or bytes with bf16. Where the checkpoint
+/// decides on the arithmetic, see check_cache_type.
+bool gpu_cache_fits(DType kv, const Compute& compute) {
+  if (!compute) return kv == DType::kF16;
+  return kv == dtype_of(*compute) || (is_of_bytes(kv) && compute == ComputeDType::kBF16);
+}
+
+/// What a GPU has in bf16 alone decides on the arithmetic where that is open.
+Result<void> settle_gpu_types(const EngineOptions& o, EngineChoices& choices) {
+  Compute& compute = choices.load.params.compute;
+  const std::optional<DType> kv = choices.kv_dtype;
+  const bool quantized = choices.load.params.quantize.has_value();
+  const bool for_bf16 = quantized || (kv && (*kv == DType::kBF16 || is_of_bytes(*kv)));
+  if (!compute && for_bf16) compute = ComputeDType::kBF16;
+  if (quantized && compute != ComputeDType::kBF16) {
+    return Error{ErrorCode::kInvalidArgument,
+                 fmt::format("--weights {}: a GPU multiplies these in bf16; use --dtype auto or "
+                             "bf16, or --weights auto with --dtype {}",
+                             o.weights, o.dtype)};
   }
-  return Error{
-      ErrorCode::kInvalidArgument,
-      fmt::format("--kv-dtype {}: on a GPU use auto, bf16, fp8 or int8, and f32 with --dtype f32",
-                  o.kv_dtype)};
+  if (!kv || gpu_cache_fits(*kv, compute)) return {};
+  return Error{ErrorCode::kInvalidArgument,
+               fmt::format("--kv-dtype {}: on a GPU use auto, bf16, fp8 or int8, f16 with --dtype "
+                           "f16, f32 with --dtype f32",
+                           o.kv_dtype)};
 }
 
 /// Formats that only a GPU has.
@@ -131,7 +149,7 @@ Result<LoadOptions> load_options_of(const EngineOptions& o) {
   LoadOptions load{.path = o.model, .context_length = o.context_length};
   const Result<Compute> compute = value_of<Compute>("dtype", o.dtype, kComputeTypes);
   if (!compute) return compute.error();
-  if (*compute) load.params.compute = **compute;
+  load.params.compute = *compute;
   const Result<Quantize> quantize = value_of<Quantize>("weights", o.weights, kWeights);
   if (!quantize) return quantize.error();
   load.params.quantize = *quantize;
@@ -178,7 +196,7 @@ Result<EngineChoices> parse_options(const EngineOptions& o) {
   take(value_of<AdmissionKind>("admission", o.admission, kAdmissions), choices.admission, problem);
   take(policy_of(o.policy), choices.policy, problem);
   if (problem) return *problem;
-  const Result<void> formats = choices.gpu ? check_gpu_cache(o) : check_cpu_formats(o);
+  const Result<void> formats = choices.gpu ? settle_gpu_types(o, choices) : check_cpu_formats(o);
   if (!formats) return formats.error();
   return choices;
 }

@@ -7,15 +7,24 @@
 
 namespace spate {
 
+DType dtype_of(ComputeDType compute) {
+  if (compute == ComputeDType::kF32) return DType::kF32;
+  return compute == ComputeDType::kF16 ? DType::kF16 : DType::kBF16;
+}
+
 WeightFormat ParamStore::format_of(DType stored, Use use) const {
-  if (device_.is_cuda() && !options_.quantize) {
-    return options_.compute == ComputeDType::kF32 ? WeightFormat::kF32 : WeightFormat::kBF16;
-  }
   if (options_.quantize == WeightFormat::kFp8) return WeightFormat::kFp8;
   if (options_.quantize) return use == Use::kHead ? WeightFormat::kQ8 : *options_.quantize;
-  if (stored == DType::kF32) return WeightFormat::kF32;
-  if (stored == DType::kF16) return WeightFormat::kF16;
-  return options_.compute == ComputeDType::kF32 ? WeightFormat::kWideBF16 : WeightFormat::kBF16;
+  const DType compute = options_.compute ? dtype_of(*options_.compute) : stored;
+  const bool widens = compute == DType::kF32 && !device_.is_cuda();
+  switch (widens ? stored : compute) {
+    case DType::kF32:
+      return WeightFormat::kF32;
+    case DType::kF16:
+      return WeightFormat::kF16;
+    default:
+      return widens ? WeightFormat::kWideBF16 : WeightFormat::kBF16;
+  }
 }
 
 Matrix& ParamStore::matrix(DType stored, std::int64_t k, std::vector<PanelSource> sources, Use use,

@@ -18,11 +18,16 @@
 
 namespace spate {
 
-/// How float weights are kept for multiplication.
-enum class ComputeDType : std::uint8_t { kF32, kBF16 };
+/// What float weights are multiplied in, with sums in f32. bf16 and f16: weights are rounded to it
+/// where they are stored otherwise; f32: they stay as stored and are widened. On the CPU, rows that
+/// meet f16 weights are f32.
+enum class ComputeDType : std::uint8_t { kF32, kF16, kBF16 };
+
+DType dtype_of(ComputeDType compute);
 
 struct ParamOptions {
-  ComputeDType compute = ComputeDType::kBF16;
+  /// Absent: the type that each tensor is stored in. On a GPU all are of one type, so it is there.
+  std::optional<ComputeDType> compute = std::nullopt;
   /// kQ8 or kQ4: quantize linear maps while loading; absent: keep the checkpoint's values.
   std::optional<WeightFormat> quantize = std::nullopt;
 };

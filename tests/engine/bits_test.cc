@@ -14,6 +14,7 @@ struct Variant {
   std::string model;
   std::string weights = "auto";
   std::string kv_dtype = "auto";
+  std::string dtype = "auto";
 };
 
 class SameBits : public testing::TestWithParam<Variant> {
@@ -21,6 +22,7 @@ class SameBits : public testing::TestWithParam<Variant> {
   EngineOptions options() const {
     const Variant& v = GetParam();
     return {.model = v.model == "stories" ? stories_folder() : golden_folder(v.model),
+            .dtype = v.dtype,
             .weights = v.weights,
             .kv_dtype = v.kv_dtype,
             .threads = 1};
@@ -99,10 +101,12 @@ TEST_P(SameBits, BeforeAndAfterTheWeightsArePacked) {
 INSTANTIATE_TEST_SUITE_P(Models, SameBits,
                          testing::Values(Variant{"stories"}, Variant{"stories", "q8"},
                                          Variant{"stories", "q4", "int8"}, Variant{"qwen3"},
-                                         Variant{"mistral-window"}, Variant{"llama-biases"}),
+                                         Variant{"mistral-window"}, Variant{"llama-biases"},
+                                         Variant{"qwen3", "auto", "auto", "f16"},
+                                         Variant{"mistral-window", "auto", "auto", "bf16"}),
                          [](const auto& test) {
                            std::string name = test.param.model + "_" + test.param.weights + "_" +
-                                              test.param.kv_dtype;
+                                              test.param.kv_dtype + "_" + test.param.dtype;
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });

@@ -68,15 +68,16 @@ inline double largest_difference(const Golden& g, const std::vector<std::vector<
   return worst;
 }
 
-/// How far log-probabilities may be from float32's when the arithmetic is bf16. Rounding to bf16 is
-/// an error of 2^-9 relative, at most, at eight places of each layer (the inputs of four matrices,
-/// queries, keys, values, probabilities) and before the head. They add like a random walk; a logit
-/// is a sum of terms as large as itself, so four deviations of it, doubled because scores of these
-/// sharp models amplify what enters the softmax.
-inline double bf16_tolerance(const Golden& g, const ModelInfo& info) {
+/// How far log-probabilities may be from float32's when the arithmetic is narrower. Rounding is an
+/// error of `half_a_unit` relative, at most, at eight places of each layer (the inputs of four
+/// matrices, queries, keys, values, probabilities) and before the head. They add like a random
+/// walk; a logit is a sum of terms as large as itself, so four deviations of it, doubled because
+/// scores of these sharp models amplify what enters the softmax.
+inline double rounding_tolerance(const Golden& g, const ModelInfo& info, double half_a_unit) {
   const double places = 8.0 * static_cast<double>(info.layers) + 1.0;
-  return 2.0 * 4.0 * std::exp2(-9.0) * std::sqrt(places) * g.max_logit;
+  return 2.0 * 4.0 * half_a_unit * std::sqrt(places) * g.max_logit;
 }
+inline constexpr double kBf16HalfUnit = 0x1p-9, kF16HalfUnit = 0x1p-12;
 
 inline std::vector<std::string> golden_names() {
   std::vector<std::string> names;

@@ -1,6 +1,11 @@
 // Options that are words and numbers: each wrong one is named as it is spelled, with the remedy.
 #include "engine/options.h"
 
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -52,7 +57,7 @@ struct Wrong {
 
 TEST(Options, AnUnknownWordIsNamedWithTheKnownOnes) {
   for (const Wrong& wrong : {Wrong{{.device = "odd"}, "--device odd", "cpu"},
-                             Wrong{{.dtype = "odd"}, "--dtype odd", "auto, f32, bf16"},
+                             Wrong{{.dtype = "odd"}, "--dtype odd", "auto, f32, bf16, f16"},
                              Wrong{{.weights = "odd"}, "--weights odd", "auto, q8, q4"},
                              Wrong{{.kv_dtype = "odd"}, "--kv-dtype odd", "f16, bf16, int8"},
                              Wrong{{.kv_cache = "odd"}, "--kv-cache odd", "segment, paged"},
@@ -86,14 +91,52 @@ TEST(Options, ANumberOutOfRangeIsNamedWithTheRange) {
   }
 }
 
-TEST(Options, AGpuHasCachesOfBytesUnlessItComputesInF32) {
-  for (const char* cache : {"auto", "bf16", "fp8", "int8"}) {
-    EXPECT_TRUE(parse_options({.device = "cuda", .kv_dtype = cache})) << cache;
+TEST(Options, ACacheOnAGpuFitsTheArithmetic) {
+  const std::map<std::string, std::vector<std::string>> fitting{
+      {"auto", {"auto", "bf16", "f16", "fp8", "int8"}},
+      {"bf16", {"auto", "bf16", "fp8", "int8"}},
+      {"f16", {"auto", "f16"}},
+      {"f32", {"auto", "f32"}}};
+  for (const auto& [arithmetic, caches] : fitting) {
+    for (const char* cache : {"auto", "f32", "bf16", "f16", "fp8", "int8"}) {
+      const bool fits = std::find(caches.begin(), caches.end(), cache) != caches.end();
+      const auto choices =
+          parse_options({.device = "cuda", .dtype = arithmetic, .kv_dtype = cache});
+
+      EXPECT_EQ(choices.has_value(), fits) << arithmetic << ", a cache of " << cache;
+      if (!choices) {
+        EXPECT_THAT(choices.error().message, HasSubstr("f16 with --dtype f16"));
+      }
+    }
   }
-  for (const char* cache : {"f16", "f32"}) {
-    EXPECT_FALSE(parse_options({.device = "cuda", .kv_dtype = cache})) << cache;
+}
+
+TEST(Options, AGpuMultipliesQuantizedWeightsInBf16) {
+  for (const char* weights : {"q8", "q4", "fp8"}) {
+    const auto choices = parse_options({.device = "cuda", .weights = weights});
+    ASSERT_TRUE(choices);
+    EXPECT_EQ(choices->load.params.compute, ComputeDType::kBF16);
+    for (const char* arithmetic : {"f16", "f32"}) {
+      const auto refused =
+          parse_options({.device = "cuda", .dtype = arithmetic, .weights = weights});
+      ASSERT_FALSE(refused) << weights;
+      EXPECT_THAT(refused.error().message, HasSubstr("bf16"));
+    }
   }
-  EXPECT_FALSE(parse_options({.device = "cuda", .dtype = "f32", .kv_dtype = "int8"}));
+  // As do byte caches, whatever the checkpoint; else it decides.
+  EXPECT_EQ(parse_options({.device = "cuda", .kv_dtype = "fp8"})->load.params.compute,
+            ComputeDType::kBF16);
+  EXPECT_EQ(parse_options({.device = "cuda"})->load.params.compute, std::nullopt);
+}
+
+TEST(Options, ACpuHasEveryArithmeticWithEveryCache) {
+  for (const char* arithmetic : {"auto", "f32", "bf16", "f16"}) {
+    for (const char* cache : {"auto", "f32", "bf16", "f16", "int8"}) {
+      for (const char* weights : {"auto", "q8", "q4"}) {
+        EXPECT_TRUE(parse_options({.dtype = arithmetic, .weights = weights, .kv_dtype = cache}));
+      }
+    }
+  }
 }
 
 TEST(Options, EveryPolicyThatTheErrorNamesIsThere) {

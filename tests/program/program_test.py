@@ -75,7 +75,7 @@ class Usage(ProgramTest):
 
     def test_wrong_values_of_options_are_named(self) -> None:
         for name, value, remedy in (
-            ("--dtype", "f7", "auto, f32, bf16"),
+            ("--dtype", "f7", "auto, f32, bf16, f16"),
             ("--device", "abacus", "cpu"),
             ("--kv-cache", "x", "segment, paged"),
             ("--kv-dtype", "x", "int8"),

@@ -132,6 +132,7 @@ TEST_P(GpuSameBits, WithPagesAndSegments) {
 INSTANTIATE_TEST_SUITE_P(Models, GpuSameBits,
                          testing::Values(Variant{"stories"},
                                          Variant{"stories", "auto", "auto", "f32"},
+                                         Variant{"stories", "auto", "auto", "f16"},
                                          Variant{"stories", "q8", "int8"}, Variant{"stories", "q4"},
                                          Variant{"stories", "fp8", "fp8"}, Variant{"qwen3"},
                                          Variant{"mistral-window"}, Variant{"llama-biases"}),

@@ -73,12 +73,14 @@ TEST(GpuGeneration, WritesTheSameStoryAsTheCpu) {
   EXPECT_EQ(complete(*engine, story(prompt, 120)), complete(*cpu, story(prompt, 120)));
 }
 
-TEST(GpuGeneration, WritesTheSameStoryInBf16) {
-  const auto cpu = open({.model = stories_folder()});
-  const auto engine = open(gpu());
-  const Tokens prompt = cpu->tokenize("Once upon a time, there was a little").value();
+TEST(GpuGeneration, WritesTheSameStoryInBf16AndF16) {
+  for (const char* type : {"bf16", "f16"}) {
+    const auto cpu = open({.model = stories_folder(), .dtype = type});
+    const auto engine = open(gpu({.dtype = type}));
+    const Tokens prompt = cpu->tokenize("Once upon a time, there was a little").value();
 
-  EXPECT_EQ(complete(*engine, story(prompt, 60)), complete(*cpu, story(prompt, 60)));
+    EXPECT_EQ(complete(*engine, story(prompt, 60)), complete(*cpu, story(prompt, 60))) << type;
+  }
 }
 
 TEST(GpuGeneration, RunsManyRequestsOfAllLengthsAtOnce) {
@@ -257,10 +259,19 @@ TEST(GpuGeneration, QuantizedWeightsAndCachesTellAStory) {
   }
 }
 
+TEST(GpuEngine, ComputesAnF16CheckpointInF16UnlessTheCacheIsOfAnotherType) {
+  const std::string model = golden_folder("llama2-mha");
+  EXPECT_EQ(open({.model = model, .device = "cuda"})->info().kv_dtype, "f16");
+  EXPECT_EQ(open({.model = model, .device = "cuda", .kv_dtype = "f16"})->info().dtype, "f16");
+  EXPECT_EQ(open({.model = model, .device = "cuda", .kv_dtype = "bf16"})->info().dtype, "bf16");
+  EXPECT_EQ(open({.model = model, .device = "cuda", .weights = "q8"})->info().dtype, "bf16");
+  EXPECT_EQ(open({.model = model, .device = "cuda", .dtype = "bf16"})->info().kv_dtype, "bf16");
+}
+
 TEST(GpuEngine, RefusesWhatItCannotDoWithTheWordsToUse) {
   const auto refused = Engine::create(gpu({.kv_dtype = "f16"}));
   ASSERT_FALSE(refused);
-  EXPECT_NE(refused.error().message.find("bf16"), std::string::npos);
+  EXPECT_NE(refused.error().message.find("--dtype f16"), std::string::npos);
 
   const auto absent = Engine::create({.model = stories_folder(), .device = "cuda:99"});
   ASSERT_FALSE(absent);

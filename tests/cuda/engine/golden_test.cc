@@ -22,14 +22,21 @@ TEST_P(GpuGoldenModels, AgreeWithTransformersInF32) {
   }
 }
 
-TEST_P(GpuGoldenModels, AgreeWithTransformersInBf16) {
-  for (const Golden& g : load_goldens(golden_folder(GetParam()))) {
-    const auto engine =
-        open({.model = golden_folder(GetParam()), .device = "cuda", .context_length = g.context});
-    ASSERT_NE(engine, nullptr);
+TEST_P(GpuGoldenModels, AgreeWithTransformersInNarrowTypes) {
+  for (const auto& [type, half_a_unit] :
+       {std::pair("bf16", kBf16HalfUnit), {"f16", kF16HalfUnit}}) {
+    for (const Golden& g : load_goldens(golden_folder(GetParam()))) {
+      const auto engine = open({.model = golden_folder(GetParam()),
+                                .device = "cuda",
+                                .dtype = type,
+                                .context_length = g.context});
+      ASSERT_NE(engine, nullptr);
 
-    EXPECT_LT(largest_difference(g, distributions(*engine, g.ids)),
-              bf16_tolerance(g, engine->info()));
+      EXPECT_EQ(engine->info().kv_dtype, type);
+      EXPECT_LT(largest_difference(g, distributions(*engine, g.ids)),
+                rounding_tolerance(g, engine->info(), half_a_unit))
+          << type;
+    }
   }
 }
 
