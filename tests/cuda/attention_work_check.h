@@ -124,8 +124,11 @@ class WorkRun {
     for (const auto& r : cache_.requests) {
       const auto blocks = static_cast<std::size_t>((r.kv_len + 127) / 128);
       sequences.push_back(
-          {r.q_begin, r.q_len, r.kv_len - r.q_len,
-           std::span(cache_.table).subspan(static_cast<std::size_t>(r.kv_begin), blocks)});
+          {.first_row = r.q_begin,
+           .n_rows = r.q_len,
+           .first_position = r.kv_len - r.q_len,
+           .blocks = std::span(cache_.table).subspan(static_cast<std::size_t>(r.kv_begin), blocks),
+           .n_prompt_rows = r.q_len > 16 ? r.q_len : 0});
     }
     std::vector<std::uint8_t> host(staged_.size() + 16);
     const std::int64_t used =
