@@ -315,8 +315,9 @@ struct DecodeConsumer {
     if (C::kScore != Score::kPlain) transform(x, keys);
     const bool tail = keys < C::kWarpTokens;
     if (keys < C::kWarpTokens + r.q_len() - 1 || keys - 1 > p.window_left) mask(x, keys);
-    if (tail) clear_values(token, keys);
     update_max(x);
+    if constexpr (C::kAsyncCopies) mbar_wait(s.first_values, 0);
+    if (tail) clear_values(token, keys);
     float y[kTiles][2];
 #pragma unroll
     for (int n = 0; n < kTiles; n++) {

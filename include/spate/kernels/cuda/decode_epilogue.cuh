@@ -12,7 +12,7 @@ struct DecodeEpilogue {
   static constexpr int kThreads = C::kEpilogueWarps * 32, kRowVectors = C::kHeadDim / 4;
   static constexpr int kVectors = C::kColumns * kRowVectors;  // float4 of a segment's result
   static constexpr int kMine = (kVectors + kThreads - 1) / kThreads;
-  static constexpr int kBatch = 16;  // parts whose loads are in flight together
+  static constexpr int kBatch = 8;  // parts whose loads are in flight together
   static constexpr int kBarrier = 1;
 
   struct Partial {
@@ -35,9 +35,8 @@ struct DecodeEpilogue {
     a.z += b.z * f;
     a.w += b.w * f;
   }
-  static __device__ __forceinline__ float weight(float max, float top) {
-    return max == -kInfinity ? 0 : exp2_approx(max - top);
-  }
+  // What maxima are measured from: the largest, or anything finite if there is none.
+  static __device__ __forceinline__ float origin(float top) { return top == -kInfinity ? 0 : top; }
 
   // Vector v of the consumers' four results.
   __device__ __forceinline__ Partial merge_warps(int v) const {
@@ -45,11 +44,12 @@ struct DecodeEpilogue {
     Partial a{make_float4(0, 0, 0, 0), -kInfinity, 0};
 #pragma unroll
     for (int k = 0; k < C::kWarps; k++) a.max = fmaxf(a.max, s.stats()[k * C::kColumns + column].x);
+    const float from = origin(a.max);
 #pragma unroll
     for (int k = 0; k < C::kWarps; k++) {
       const float2 stats = s.stats()[k * C::kColumns + column];
       const float* row = s.merge() + (k * C::kColumns + column) * C::kMergePitch;
-      const float f = weight(stats.x, a.max);
+      const float f = exp2_approx(stats.x - from);
       add(a.o, *reinterpret_cast<const float4*>(row + vector * 4), f);
       a.sum += stats.y * f;
     }
@@ -62,23 +62,26 @@ struct DecodeEpilogue {
     const auto* parts =
         reinterpret_cast<const float4*>(p.partial_out) + std::int64_t{r.first_slot} * kVectors + v;
     Partial a{make_float4(0, 0, 0, 0), -kInfinity, 0};
-    for (int k = 0; k < r.parts(); k += kBatch) {
+#pragma unroll 1
+    for (int left = r.parts(); left > 0; left -= kBatch) {
       float2 y[kBatch];
       float4 x[kBatch];
 #pragma unroll
       for (int e = 0; e < kBatch; e++) {
-        const bool valid = k + e < r.parts();
-        y[e] = valid ? __ldcg(stats + (k + e) * C::kColumns) : make_float2(-kInfinity, 0);
-        x[e] = valid ? __ldcg(parts + std::int64_t{k + e} * kVectors) : make_float4(0, 0, 0, 0);
+        const bool valid = e < left;
+        y[e] = valid ? __ldcg(stats + e * C::kColumns) : make_float2(-kInfinity, 0);
+        x[e] = valid ? __ldcg(parts + e * kVectors) : make_float4(0, 0, 0, 0);
       }
+      stats += kBatch * C::kColumns;
+      parts += kBatch * kVectors;
       float top = a.max;
 #pragma unroll
       for (int e = 0; e < kBatch; e++) top = fmaxf(top, y[e].x);
-      const float f = weight(a.max, top);
+      const float from = origin(top), f = exp2_approx(a.max - from);
       a = {make_float4(a.o.x * f, a.o.y * f, a.o.z * f, a.o.w * f), top, a.sum * f};
 #pragma unroll
       for (int e = 0; e < kBatch; e++) {
-        const float g = weight(y[e].x, top);
+        const float g = exp2_approx(y[e].x - from);
         add(a.o, x[e], g);
         a.sum += y[e].y * g;
       }

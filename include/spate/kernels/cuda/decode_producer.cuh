@@ -65,29 +65,62 @@ struct DecodeProducer {
     return __shfl_sync(~0u, ids, (at + mine) & 31);
   }
 
+  // Tokens to copy, keys [first, kv_len) of at most `most`: whole groups of 8.
+  static __device__ __forceinline__ int tokens_from(int first, int kv_len, int most) {
+    return min(most, (kv_len - first + 7) / 8 * 8);
+  }
+  __device__ __forceinline__ const std::uint8_t* source(int page, int kv_head, int first) const {
+    return static_cast<const std::uint8_t*>(p.pages) + page * p.page_stride +
+           kv_head * p.head_stride + std::int64_t{first & (p.page_tokens - 1)} * C::kRowBytes;
+  }
+  // K and V of `tokens` tokens of a page, and their scales, onto a barrier each.
+  __device__ __forceinline__ void copy_halves(const std::uint8_t* src, int tokens,
+                                              std::uint32_t dst, std::uint32_t k_bar,
+                                              std::uint32_t v_bar) const {
+    const int together = layout.tokens();
+    const std::uint32_t half = together * C::kRowBytes, bytes = tokens * C::kRowBytes;
+    const std::int64_t page_half = std::int64_t{p.page_tokens} * C::kRowBytes;
+    bulk_load(dst, src, bytes, k_bar, kEvictFirst);
+    bulk_load(dst + half, src + page_half, bytes, v_bar, kEvictFirst);
+    if constexpr (C::kInt8) {
+      const std::uint32_t scales = together * C::kScaleBytes, used = tokens * C::kScaleBytes;
+      bulk_load(dst + 2 * half, src + 2 * page_half, used, k_bar, kEvictFirst);
+      bulk_load(dst + 2 * half + scales, src + 2 * page_half + scales, used, v_bar, kEvictFirst);
+    }
+  }
   // Copies page `i` of block b into the stage.
   __device__ __forceinline__ void copy(const DecodeSegment& g, int b, int i, int page,
                                        std::uint32_t dst, std::uint32_t bar) const {
     const int together = layout.tokens(), first = b * C::kBlockTokens + i * together;
-    const int tokens = min(together, (g.kv_len - first + 7) / 8 * 8);
+    const int tokens = tokens_from(first, g.kv_len, together);
     if (tokens <= 0) return;
-    const std::uint32_t half = together * C::kRowBytes, bytes = tokens * C::kRowBytes;
-    const std::int64_t page_half = std::int64_t{p.page_tokens} * C::kRowBytes;
-    const auto* src = static_cast<const std::uint8_t*>(p.pages) + page * p.page_stride +
-                      g.kv_head * p.head_stride +
-                      std::int64_t{first & (p.page_tokens - 1)} * C::kRowBytes;
-    dst += i * 2 * half;
-    if (bytes == page_half) {
-      bulk_load(dst, src, 2 * (bytes + tokens * C::kScaleBytes), bar, kEvictFirst);
-      return;
+    dst += i * 2 * together * C::kRowBytes;
+    const std::uint8_t* src = source(page, g.kv_head, first);
+    if (tokens == p.page_tokens) {
+      bulk_load(dst, src, 2 * tokens * (C::kRowBytes + C::kScaleBytes), bar, kEvictFirst);
+    } else {
+      copy_halves(src, tokens, dst, bar, bar);
     }
-    bulk_load(dst, src, bytes, bar, kEvictFirst);
-    bulk_load(dst + half, src + page_half, bytes, bar, kEvictFirst);
-    if constexpr (C::kInt8) {
-      const std::uint32_t scales = together * C::kScaleBytes, used = tokens * C::kScaleBytes;
-      bulk_load(dst + 2 * half, src + 2 * page_half, used, bar, kEvictFirst);
-      bulk_load(dst + 2 * half + scales, src + 2 * page_half + scales, used, bar, kEvictFirst);
+  }
+
+  // Starts the copies of the share's first block where that takes nothing but the share. They come
+  // before everything else that this warp has to work out, a thousand cycles on an H200; and K on
+  // its own barrier, since the scores can begin with it. Returns whether it did.
+  __device__ __forceinline__ bool start(const DecodeShare& share) const {
+    const int first = share.block * C::kBlockTokens, kv_len = share.first_row.kv_len;
+    const bool newest = first + C::kBlockTokens > kv_len - kNewest;
+    const bool ready = share.blocks > 0 && share.first_page >= 0 && !(newest && p.dependent_launch);
+    if (elect_one()) {
+      std::uint32_t bytes = 0;
+      if (ready) {
+        const int tokens = tokens_from(first, kv_len, C::kBlockTokens);
+        copy_halves(source(share.first_page, share.kv_head, first), tokens, s.ring, s.full,
+                    s.first_values);
+        bytes = tokens * (C::kRowBytes + C::kScaleBytes);
+      }
+      mbar_expect_bytes(s.first_values, bytes);
     }
+    return ready;
   }
   // Block b into the ring's next stage: by one elected thread if it is one page (a copy by a lane
   // that the compiler cannot prove to be alone costs a loop), else each page by a lane of its own.
@@ -97,7 +130,7 @@ struct DecodeProducer {
     const std::uint32_t dst = s.ring + ring.stage * C::kStageBytes;
     mbar_wait(s.empty + 8 * ring.stage, ring.parity);
     if (elect_one()) {
-      publish(g, b);
+      publish(g, b, 2);
       if (pages_shift() == 0) copy(g, b, 0, page, dst, bar);
       if (query_too) load_query(g, ring.stage, bar);
     }
@@ -105,29 +138,36 @@ struct DecodeProducer {
     if (pages_shift() > 0 && lane >> pages_shift() == 0) copy(g, b, lane, page, dst, bar);
   }
 
-  __device__ __forceinline__ void publish(const DecodeSegment& g, int b) const {
+  // `halves` of the block, K and V, are to come onto the stage's barrier.
+  __device__ __forceinline__ void publish(const DecodeSegment& g, int b, int halves) const {
     s.record(ring.stage).set(g, b, C::kBlockTokens);
     const int keys = g.kv_len - b * C::kBlockTokens;
     const int tokens = max(0, min(C::kBlockTokens, (keys + 7) / 8 * 8));
     const std::uint32_t query = g.q_len * heads * C::kHeadDim * 2;
-    mbar_expect_bytes(s.full + 8 * ring.stage,
-                      2 * tokens * (C::kRowBytes + C::kScaleBytes) + (b == g.block ? query : 0));
+    mbar_expect_bytes(s.full + 8 * ring.stage, halves * tokens * (C::kRowBytes + C::kScaleBytes) +
+                                                   (b == g.block ? query : 0));
   }
 
-  __device__ __forceinline__ void run(const DecodeShare& share) {
+  // `started`: what start() returned.
+  __device__ __forceinline__ void run(const DecodeShare& share, bool started) {
     if (share.blocks == 0) return stop({});
     DecodeWalk walk(p, share);
     const DecodeSegment first = walk.segment;
     bool first_segment = true;
+    if (started) {
+      if (elect_one()) publish(first, first.block, 1);
+      if (!p.dependent_launch) wait_for_preceding(first);
+    }
     do {
       const DecodeSegment g = walk.segment;
       for (int b = g.block; b < g.block_end; b++) {
+        const bool copied = started && first_segment && b == g.block;
         const int page = page_of(g, b);
         // The row's end may hold tokens that the preceding kernel writes.
         const bool newest = (b + 1) * C::kBlockTokens > g.kv_len - kNewest;
         if (!first_segment || newest) wait_for_preceding(first);
         if (b == max(g.block, g.block_end - 2)) walk.read_ahead();
-        load_block(g, b, page, b == g.block && !first_segment);
+        if (!copied) load_block(g, b, page, b == g.block && !first_segment);
         if (ring.stage == C::kStages - 1) wait_for_preceding(first);
         ring.next();
       }

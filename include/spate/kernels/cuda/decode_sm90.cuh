@@ -25,14 +25,16 @@ __global__ __launch_bounds__(C::kThreads,
   const int warp = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 32, 0);
   constexpr int kProducer = C::kWarps + C::kEpilogueWarps;
   DecodeShare share;
+  bool started = false;
   if (warp == kProducer) {
     share = args.p.shares[blockIdx.x];
-    if ((threadIdx.x & 31) == 0) shared.init();
+    if (elect_one()) shared.init();
+    started = DecodeProducer<C>(args, shared).start(share);
   }
   __syncthreads();
   grid_launch_dependents();
   if (warp == kProducer) {
-    DecodeProducer<C>(args, shared).run(share);
+    DecodeProducer<C>(args, shared).run(share, started);
   } else if (warp >= C::kWarps) {
     DecodeEpilogue<C>(args, shared, static_cast<int>(threadIdx.x) - C::kWarps * 32).run();
   } else {
