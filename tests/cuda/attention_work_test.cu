@@ -85,6 +85,20 @@ TEST(AttentionWork, MatchesTheReferenceOverE4M3) {
   check_work_fp8({mixed_lengths(), windowed(shape(8, 2, 128), 200)});
 }
 
+// The kernels compute in f16, whose largest number is 65504: rows must be scaled, each on its own.
+TEST(AttentionWork, TakesQueriesOfAnySizeOverE4M3) {
+  for (const std::int64_t dim : {64, 128, 256}) {
+    SCOPED_TRACE(dim);
+    check_work_fp8({mixed_lengths(), shape(4, 2, dim)}, [dim](Problem& problem) {
+      for (float& x : problem.k) x *= 0x1p-6f;
+      for (std::size_t i = 0; i < problem.q.size(); ++i) {
+        const std::size_t row = i / static_cast<std::size_t>(dim);
+        problem.q[i] *= row % 3 == 0 ? 0x1p18f : row % 3 == 1 ? 0x1p-30f : 16.f;
+      }
+    });
+  }
+}
+
 TEST(AttentionWork, MatchesTheReferenceWithFixedSplits) {
   check_work_narrow({mixed_lengths(), fixed(shape(8, 2, 128))});
   check_work_narrow({{{1, 5000}, {1, 70000}, {3, 1030}}, fixed(shape(4, 1, 64))});

@@ -69,13 +69,10 @@ struct DecodeConsumer {
   __device__ __forceinline__ int byte_dim(int k) const {
     return (k >> 3) * 128 + (kLaneChunks * t + ((k >> 2) & 1)) * 16 + (k & 3) * 4;
   }
-  // A power of two brings the largest element to 2^14 at most, so that f16 holds what bf16 held.
   __device__ __forceinline__ float scale_query(float largest) {
 #pragma unroll
     for (int i = 1; i < 32; i *= 2) largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, i));
-    const int exponent = static_cast<int>(__float_as_uint(largest) >> 23) - 127 - 14;
-    const int e = min(max(exponent, -120), 120);
-    const float up = __uint_as_float(static_cast<std::uint32_t>(127 - e) << 23);
+    const F16Scale scale = F16Scale::of(largest);
 #pragma unroll
     for (int n = 0; n < kTiles; n++) {
 #pragma unroll
@@ -83,11 +80,11 @@ struct DecodeConsumer {
 #pragma unroll
         for (int i = 0; i < 2; i++) {
           std::uint32_t& x = query[n][k][i];
-          x = Element<__half>::pack(Element<T>::low(x) * up, Element<T>::high(x) * up);
+          x = Element<__half>::pack(Element<T>::low(x) * scale.up, Element<T>::high(x) * scale.up);
         }
       }
     }
-    return __uint_as_float(static_cast<std::uint32_t>(127 + e) << 23);
+    return scale.down;
   }
 
   __device__ __forceinline__ void start_segment(const DecodeRecord& r) {

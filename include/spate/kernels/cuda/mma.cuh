@@ -81,6 +81,21 @@ __device__ __forceinline__ std::uint32_t movmatrix_trans(std::uint32_t a) {
   asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0,%1;" : "=r"(r) : "r"(a));
   return r;
 }
+// x[i] of lane t and x[t] of lane i of a quad change places.
+__device__ __forceinline__ void transpose_quad(std::uint32_t (&x)[4]) {
+  const bool odd = (threadIdx.x & 1) != 0, upper = (threadIdx.x & 2) != 0;
+  auto exchange = [](std::uint32_t& a, std::uint32_t& b, bool second, int distance) {
+    const std::uint32_t y = __shfl_xor_sync(~0u, second ? a : b, distance);
+    if (second)
+      a = y;
+    else
+      b = y;
+  };
+  exchange(x[0], x[1], odd, 1);
+  exchange(x[2], x[3], odd, 1);
+  exchange(x[0], x[2], upper, 2);
+  exchange(x[1], x[3], upper, 2);
+}
 __device__ __forceinline__ void load_shared_128(std::uint32_t (&r)[4], std::uint32_t address) {
   asm volatile("ld.shared.v4.b32 {%0,%1,%2,%3},[%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -129,10 +144,31 @@ __device__ __forceinline__ void int8x4_to_f16(std::uint32_t x, std::uint32_t& lo
   asm("sub.f16x2 %0,%0,%1;" : "+r"(low) : "r"(0x64806480u));
   asm("sub.f16x2 %0,%0,%1;" : "+r"(high) : "r"(0x64806480u));
 }
-__device__ __forceinline__ float load_shared_f16(std::uint32_t address) {
+// A power of two, and its reciprocal, that brings `largest` to 2^14 at most: f16 then holds what
+// bf16 held beside it.
+struct F16Scale {
+  float up, down;
+  __device__ __forceinline__ static F16Scale of(float largest) {
+    const int exponent = static_cast<int>(__float_as_uint(largest) >> 23) - 127 - 14;
+    const int e = min(max(exponent, -120), 120);
+    return {__uint_as_float(static_cast<std::uint32_t>(127 - e) << 23),
+            __uint_as_float(static_cast<std::uint32_t>(127 + e) << 23)};
+  }
+};
+__device__ __forceinline__ unsigned short load_shared_u16(std::uint32_t address) {
   unsigned short x;
   asm volatile("ld.shared.u16 %0,[%1];" : "=h"(x) : "r"(address) : "memory");
-  return __half2float(__ushort_as_half(x));
+  return x;
+}
+__device__ __forceinline__ float load_shared_f16(std::uint32_t address) {
+  return __half2float(__ushort_as_half(load_shared_u16(address)));
+}
+// Pairs of f16 times an f16.
+template <int N>
+__device__ __forceinline__ void scale_f16(std::uint32_t (&x)[N], unsigned short scale) {
+  const std::uint32_t both = scale * 0x10001u;
+#pragma unroll
+  for (std::uint32_t& y : x) asm("mul.f16x2 %0,%0,%1;" : "+r"(y) : "r"(both));
 }
 
 // Copies of 16 bytes that a thread does not wait for, sm_80 and later; `bytes` 0: zeros instead.

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 
+#include "spate/kernels/cuda/prefill_convert.cuh"
 #include "spate/kernels/cuda/prefill_params.cuh"
 #include "spate/kernels/cuda/softmax.cuh"
 #include "spate/kernels/cuda/wgmma.cuh"
@@ -16,6 +17,7 @@ inline constexpr int kGroupBarrier = 8;  // + warpgroup: its 128 threads
 template <class C>
 struct PrefillConsumer {
   using T = typename C::T;
+  using M = typename C::M;
   static constexpr int kScores = C::kBlock / 2, kOut = C::kHeadDim / 2;  // registers of a thread
   using Scores = float[kScores];
 
@@ -27,14 +29,14 @@ struct PrefillConsumer {
   const int warp = (static_cast<int>(threadIdx.x) / 32) & 3;
   const bool leader = (threadIdx.x & 127) == 0;
   std::uint64_t q_desc, k_desc, v_desc;
-  float factor;  // turns raw scores into exponents of 2
+  float factor0, factor1;  // turn raw scores of this thread's two rows into exponents of 2
   Ring<C::kStages> k_ring{0}, v_ring{0};
 
   PrefillTile t;         // the current tile
   int first_row;         // this thread's rows of the tile: first_row and first_row + 8
   float slope0, slope1;  // Score::kAlibi, in units of raw scores
   float out[kOut];
-  std::uint32_t probs[kScores / 2];  // P in T, already in A-fragment order
+  std::uint32_t probs[kScores / 2];  // P in M, already in A-fragment order
   OnlineSoftmax<kScores, C::kLazy, C::kEmulate> softmax;
 
   __device__ __forceinline__ PrefillConsumer(const PrefillArguments& a,
@@ -43,7 +45,7 @@ struct PrefillConsumer {
     q_desc = wgmma_descriptor(s.q + group * 64 * 128, 16, 1024);
     k_desc = wgmma_descriptor(s.k, 16, C::kGroupStride);
     v_desc = wgmma_descriptor(s.v, C::kChunkStride, C::kGroupStride);
-    factor = (C::kScore == Score::kSoftCap ? p.soft_cap : p.scale) * kLog2E;
+    factor0 = factor1 = (C::kScore == Score::kSoftCap ? p.soft_cap : p.scale) * kLog2E;
     first_row = group * 64 + warp * 16 + lane / 4;
   }
 
@@ -88,7 +90,7 @@ struct PrefillConsumer {
     wgmma_fence();
 #pragma unroll
     for (int k = 0; k < C::kHeadDim / 16; k++) {
-      WgmmaScores<T, C::kBlock>::run(
+      WgmmaScores<M, C::kBlock>::run(
           x, q_desc + (((k / 4) * C::kTileRows * 128 + (k % 4) * 32) >> 4),
           kd + (((k / 4) * C::kChunkStride + (k % 4) * 32) >> 4), k != 0);
     }
@@ -102,7 +104,7 @@ struct PrefillConsumer {
     wgmma_fence();
 #pragma unroll
     for (int k = 0; k < C::kBlock / 16; k++) {
-      WgmmaValues<T, C::kHeadDim>::run(out, probs + 4 * k, vd + ((k * 2 * C::kGroupStride) >> 4));
+      WgmmaValues<M, C::kHeadDim>::run(out, probs + 4 * k, vd + ((k * 2 * C::kGroupStride) >> 4));
     }
     wgmma_commit();
     pin(out);
@@ -181,7 +183,7 @@ struct PrefillConsumer {
   }
   __device__ __forceinline__ void pack(const Scores& x) {
 #pragma unroll
-    for (int i = 0; i < kScores / 2; i++) probs[i] = Element<T>::pack(x[2 * i], x[2 * i + 1]);
+    for (int i = 0; i < kScores / 2; i++) probs[i] = Element<M>::pack(x[2 * i], x[2 * i + 1]);
   }
   __device__ __forceinline__ void rescale() {
     if (!softmax.needs_rescale()) return;
@@ -232,8 +234,8 @@ struct PrefillConsumer {
     release_k();
     transform(x, j);
     if (kMasked) mask(x, j);
-    softmax.update_max(x, factor);
-    softmax.exponentiate(x, factor);
+    softmax.update_max(x, factor0, factor1);
+    softmax.exponentiate(x, factor0, factor1);
     wgmma_wait<0>();
     pin(out);
     pin(probs);
@@ -252,9 +254,9 @@ struct PrefillConsumer {
     release_k();
     transform(x, j);
     if (masked) mask(x, j);
-    softmax.update_max(x, factor);
+    softmax.update_max(x, factor0, factor1);
     softmax.rescale0 = softmax.rescale1 = 1;
-    softmax.exponentiate(x, factor);
+    softmax.exponentiate(x, factor0, factor1);
     pack(x);
   }
 
@@ -262,19 +264,27 @@ struct PrefillConsumer {
 #pragma unroll
     for (int i = 0; i < kOut; i++) out[i] = 0;
     softmax = {};
-    if constexpr (C::kFormat == KvFormat::kE4M3) {
-      factor = p.scale * kLog2E * (p.k_scale == nullptr ? 1.f : __ldg(p.k_scale + t.kv_head));
-    }
     if constexpr (C::kScore == Score::kAlibi) {
       slope0 = __ldg(p.alibi_slopes + head_of(first_row)) / p.scale;
       slope1 = __ldg(p.alibi_slopes + head_of(first_row + 8)) / p.scale;
     }
   }
 
+  // Caches of bytes become f16, and so do the queries.
+  __device__ __forceinline__ void convert_query() {
+    const bool scaled = C::kFormat == KvFormat::kE4M3 && p.k_scale != nullptr;
+    const float scale = p.scale * kLog2E * (scaled ? __ldg(p.k_scale + t.kv_head) : 1.f);
+    const float2 down = prefill_convert_query<C>(s.q + (group * 64 + warp * 16) * 128);
+    factor0 = scale * down.x;
+    factor1 = scale * down.y;
+    barrier_sync(kGroupBarrier + group, 128);
+  }
+
   __device__ __forceinline__ void run_tile(BlockRange blocks, int query_count) {
     const BlockRange full = full_blocks();
     start_tile();
     mbar_wait(s.q_full, query_count & 1);
+    if constexpr (C::kConvert) convert_query();
     int j = blocks.end - 1;
     first_step(j, j >= full.end || j < full.begin);
     clear_tail(blocks.end);
@@ -290,21 +300,25 @@ struct PrefillConsumer {
       for (; j >= blocks.begin; j--) step<true>(j);
     }
     __syncwarp();
-    if (!C::kOutputInQuery && lane == 0) mbar_arrive(s.q_empty);  // last use of Q is complete
+    mbar_arrive(s.q_empty);  // last use of Q is complete
     if (C::kRescaleFirst) rescale();
     mbar_wait(s.v_full + 8 * v_ring.stage, v_ring.parity);
     issue_values();
     softmax.reduce_sums();  // while the last product runs
     store_lse();
-    if (!C::kOutputInQuery && leader)
+    if (!C::kOutputDirect && leader)
       bulk_wait_read();  // the last tile's store has left its staging
     wgmma_wait<0>();
     pin(out);
     release_v();
-    barrier_sync(kGroupBarrier + group, 128);
-    stage_output();
-    barrier_sync(kGroupBarrier + group, 128);
-    store_output();
+    if constexpr (C::kOutputDirect) {
+      store_direct();
+    } else {
+      barrier_sync(kGroupBarrier + group, 128);
+      stage_output();
+      barrier_sync(kGroupBarrier + group, 128);
+      store_output();
+    }
   }
 
   // ---- results
@@ -314,19 +328,50 @@ struct PrefillConsumer {
     auto store = [&](int row, float max, float sum) {
       if (row >= t.rows) return;
       const std::int64_t token = t.q_token + token_of(row);
-      p.lse[token * p.q_heads + head_of(row)] = log_sum_exp(max * factor, sum);
+      p.lse[token * p.q_heads + head_of(row)] = log_sum_exp(max, sum);
     };
-    store(first_row, softmax.max0, softmax.sum0);
-    store(first_row + 8, softmax.max1, softmax.sum1);
+    store(first_row, softmax.max0 * factor0, softmax.sum0);
+    store(first_row + 8, softmax.max1 * factor1, softmax.sum1);
   }
   __device__ __forceinline__ std::uint32_t staged(int row, int vector) const {
     return s.out + (vector / 8) * C::kTileRows * 128 + row * 128 + (((vector ^ row) & 7) << 4);
   }
-  __device__ __forceinline__ void stage_output() const {
+  // What O of this thread's two rows must be multiplied by.
+  __device__ __forceinline__ float2 normalizers() const {
     const bool scaled = C::kFormat == KvFormat::kE4M3 && p.v_scale != nullptr;
     const float scale = scaled ? __ldg(p.v_scale + t.kv_head) : 1.f;
-    const float inv0 = softmax.sum0 > 0 ? scale / softmax.sum0 : 0;
-    const float inv1 = softmax.sum1 > 0 ? scale / softmax.sum1 : 0;
+    return make_float2(softmax.sum0 > 0 ? scale / softmax.sum0 : 0,
+                       softmax.sum1 > 0 ? scale / softmax.sum1 : 0);
+  }
+  __device__ __forceinline__ T* output_row(int row) const {
+    return static_cast<T*>(p.out) + (t.q_token + token_of(row)) * p.out_token_stride +
+           head_of(row) * p.out_head_stride;
+  }
+  // From registers: the four lanes of a row exchange pairs of elements for runs of 16 bytes.
+  __device__ __forceinline__ void store_direct() const {
+    static_assert(!C::kOutputDirect || C::kHeadDim % 32 == 0);
+    const float2 inv = normalizers();
+    T* const rows[2] = {output_row(first_row) + (lane & 3) * 8,
+                        output_row(first_row + 8) + (lane & 3) * 8};
+#pragma unroll
+    for (int c = 0; c < C::kHeadDim / 32; c++) {
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        std::uint32_t x[4];
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+          const float* o = out + (c * 4 + i) * 4 + half * 2;
+          const float f = half == 0 ? inv.x : inv.y;
+          x[i] = Element<T>::pack(o[0] * f, o[1] * f);
+        }
+        transpose_quad(x);
+        if (first_row + half * 8 < t.rows)
+          *reinterpret_cast<uint4*>(rows[half] + c * 32) = make_uint4(x[0], x[1], x[2], x[3]);
+      }
+    }
+  }
+  __device__ __forceinline__ void stage_output() const {
+    const auto [inv0, inv1] = normalizers();
     const int row = group * 64 + warp * 16 + (lane & 15);
 #pragma unroll
     for (int c = 0; c < C::kHeadDim / 16; c++) {
@@ -350,14 +395,9 @@ struct PrefillConsumer {
                        {c * 64, 0, t.q_token + token_of(group * 64), t.head});
         }
         bulk_commit();
-        if (C::kOutputInQuery) bulk_wait_read();
       }
     } else {
       store_rows(rows, false);
-      if (C::kOutputInQuery) barrier_sync(kGroupBarrier + group, 128);
-    }
-    if (C::kOutputInQuery && leader) {
-      for (int i = 0; i < 4; i++) mbar_arrive(s.q_empty);
     }
   }
   // The first `rows` rows of this warpgroup, from the staging buffer or zeros.
@@ -367,10 +407,7 @@ struct PrefillConsumer {
       const int row = group * 64 + i / kVectors, vector = i % kVectors;
       std::uint32_t x[4] = {};
       if (!zero) load_shared_128(x, staged(row, vector));
-      const std::int64_t token = t.q_token + token_of(row);
-      T* dst =
-          static_cast<T*>(p.out) + token * p.out_token_stride + head_of(row) * p.out_head_stride;
-      *reinterpret_cast<uint4*>(dst + vector * 8) = make_uint4(x[0], x[1], x[2], x[3]);
+      *reinterpret_cast<uint4*>(output_row(row) + vector * 8) = make_uint4(x[0], x[1], x[2], x[3]);
     }
   }
   // A tile none of whose rows sees a key.

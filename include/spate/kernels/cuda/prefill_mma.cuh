@@ -16,7 +16,7 @@ struct PrefillFallbackTuning {
   static constexpr int kWarpgroups = V::kHeadDim > 128 ? 1 : 2;
   static constexpr int kBlock = V::kHeadDim > 128 ? 32 : 64;
   static constexpr int kStages = 2;
-  static constexpr bool kPingPong = false, kRescaleFirst = false, kOutputInQuery = true;
+  static constexpr bool kPingPong = false, kRescaleFirst = false, kOutputDirect = true;
   static constexpr int kLazy = 8, kEmulate = 0;
   static constexpr bool kWideProducer = true;
 };
@@ -151,8 +151,8 @@ struct PrefillFallbackBlock : PrefillConsumer<C> {
       scores(x, stage);
       this->transform(x, j);
       if (j >= full.end || j < full.begin) this->mask(x, j);
-      softmax.update_max(x, this->factor);
-      softmax.exponentiate(x, this->factor);
+      softmax.update_max(x, this->factor0, this->factor1);
+      softmax.exponentiate(x, this->factor0, this->factor1);
       this->rescale();
       this->pack(x);
       values(stage);

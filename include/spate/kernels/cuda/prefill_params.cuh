@@ -72,7 +72,7 @@ struct PrefillVariant {
   static constexpr KvLayout kLayout = kLayout_;
   static constexpr Score kScore = kScore_;
   static constexpr KvFormat kFormat = kFormat_;
-  // Caches of bytes: idle warps of the producer turn blocks into T in shared memory.
+  // Caches of bytes: warps beside the producer turn blocks into f16 in shared memory.
   static constexpr bool kConvert = kFormat != KvFormat::kElement;
   static_assert(kHeadDim % 16 == 0 && kHeadDim >= 64 && kHeadDim <= 256);
   static_assert(!kConvert || (kLayout == KvLayout::kPages && kScore == Score::kPlain));
@@ -92,8 +92,8 @@ struct PrefillTuning {
                                                     : 128;
   static constexpr int kStages = V::kHeadDim == 64 ? 4 : 2;  // of K, and of V
   static constexpr bool kPingPong = V::kHeadDim <= 128;
-  static constexpr bool kRescaleFirst = V::kHeadDim > 128;   // scale O before its next product
-  static constexpr bool kOutputInQuery = V::kHeadDim > 128;  // stage O in Q's memory
+  static constexpr bool kRescaleFirst = V::kHeadDim > 128;  // scale O before its next product
+  static constexpr bool kOutputDirect = V::kHeadDim > 128 || V::kConvert;  // no room to stage O
   static constexpr int kLazy = 8;
   static constexpr int kEmulate = 0;
   // 40 and 232 registers instead of 24 and 240: 1 % faster at head dim 128.
@@ -102,18 +102,25 @@ struct PrefillTuning {
 
 template <class V, class Tuning>
 struct PrefillConfig : V, Tuning {
-  using Tuning::kBlock, Tuning::kWarpgroups, Tuning::kStages, Tuning::kOutputInQuery;
+  using Tuning::kBlock, Tuning::kWarpgroups, Tuning::kStages, Tuning::kOutputDirect;
   using Tuning::kWideProducer;
   using V::kConvert, V::kFormat, V::kHeadDim, V::kLayout;
+  // The element type of the matrix products: e4m3 and int8 become f16, e4m3 exactly.
+  using M = std::conditional_t<kConvert, __half, typename V::T>;
   static constexpr int kTileRows = kWarpgroups * 64;
-  static constexpr int kThreads = (kWarpgroups + 1) * 128;
+  // Warpgroups that copy and convert. A second one hides the converters' latencies; at head dim 256
+  // it would leave wgmma too few registers.
+  static constexpr int kHelpers = kConvert && kHeadDim <= 128 ? 2 : 1;
+  static constexpr int kThreads = (kWarpgroups + kHelpers) * 128;
   static constexpr bool kImage = kLayout == KvLayout::kPages;
   // Of 64K in all; walking a page table takes more than issuing tensor copies.
-  static constexpr int kProducerRegisters = kConvert           ? 56
+  static constexpr int kProducerRegisters = kHelpers == 2      ? 48
+                                            : kConvert         ? 56
                                             : kWarpgroups == 3 ? 32
                                             : kWideProducer    ? 40
                                                                : 24;
-  static constexpr int kConsumerRegisters = kConvert           ? 224
+  static constexpr int kConsumerRegisters = kHelpers == 2      ? 208
+                                            : kConvert         ? 224
                                             : kWarpgroups == 3 ? 160
                                             : kWideProducer    ? 232
                                                                : 240;
@@ -130,11 +137,11 @@ struct PrefillConfig : V, Tuning {
   static constexpr std::uint32_t kOffsetK = kQueryBytes,
                                  kOffsetV = kOffsetK + kStages * kBlockBytes;
   static constexpr std::uint32_t kEnd = kOffsetV + kStages * kBlockBytes;
-  static constexpr std::uint32_t kOffsetOut = kOutputInQuery ? 0 : kEnd;
-  static constexpr std::uint32_t kOffsetTile = kOutputInQuery ? kEnd : kEnd + kQueryBytes;
+  static constexpr std::uint32_t kOffsetOut = kEnd;
+  static constexpr std::uint32_t kOffsetTile = kOutputDirect ? kEnd : kEnd + kQueryBytes;
   // Blocks as the cache holds them: rows, then their scales, then how to read them.
-  static constexpr int kRawStages = kConvert ? 2 : 0;
-  static constexpr int kConverters = 96;  // threads of the producer warpgroup
+  static constexpr int kRawStages = !kConvert ? 0 : kHeadDim > 128 ? 2 : 4;
+  static constexpr int kConverters = kHelpers * 128 - 32;  // threads: all helpers but the producer
   static constexpr std::uint32_t kRawRowBytes = kv_row_bytes(kHeadDim, 1);
   static constexpr std::uint32_t kRawScaleBytes = kFormat == KvFormat::kInt8 ? kKvScaleBytes : 0;
   static constexpr std::uint32_t kRawBytes = kBlock * (kRawRowBytes + kRawScaleBytes);
@@ -179,7 +186,7 @@ struct PrefillShared {
   __device__ __forceinline__ void init() const {
     constexpr int kWarps = C::kWarpgroups * 4;
     mbar_init(q_full, 1);
-    mbar_init(q_empty, kWarps);
+    mbar_init(q_empty, kWarps * 32);
     mbar_init(tile_full, 1);
     mbar_init(tile_empty, kWarps * 32);
     constexpr int kWriters = C::kConvert ? C::kConverters : 1;

@@ -38,7 +38,7 @@ __global__ __launch_bounds__(C::kThreads,
     }
   }
   __syncthreads();
-  if (warpgroup == 0) {
+  if (warpgroup < C::kHelpers) {
     registers_decrease<C::kProducerRegisters>();
     if (warp == 0 && elect_one()) {
       PrefillProducer<C> producer(args, shared);
@@ -49,7 +49,7 @@ __global__ __launch_bounds__(C::kThreads,
     }
   } else {
     registers_increase<C::kConsumerRegisters>();
-    prefill_consume<C>(args, shared, warpgroup - 1);
+    prefill_consume<C>(args, shared, warpgroup - C::kHelpers);
   }
 #endif
 }

@@ -24,8 +24,9 @@ struct OnlineSoftmax {
   float sum0 = 0, sum1 = 0;                    // of this thread's columns only
   float rescale0 = 1, rescale1 = 1;            // what O must be multiplied by
 
-  // `factor` turns raw scores into exponents of 2.
-  __device__ __forceinline__ void update_max(const float (&s)[kScores], float factor) {
+  // The factors turn raw scores of the two rows into exponents of 2.
+  __device__ __forceinline__ void update_max(const float (&s)[kScores], float factor0,
+                                             float factor1) {
     float x0 = max0, x1 = max1;
 #pragma unroll
     for (int i = 0; i < kScores; i += 4) {
@@ -36,10 +37,10 @@ struct OnlineSoftmax {
     x1 = fmaxf(x1, __shfl_xor_sync(~0u, x1, 1));
     x0 = fmaxf(x0, __shfl_xor_sync(~0u, x0, 2));
     x1 = fmaxf(x1, __shfl_xor_sync(~0u, x1, 2));
-    if ((x0 - max0) * factor <= static_cast<float>(kLazy)) x0 = max0;
-    if ((x1 - max1) * factor <= static_cast<float>(kLazy)) x1 = max1;
-    rescale0 = x0 == max0 ? 1.f : exp2_approx((max0 - x0) * factor);
-    rescale1 = x1 == max1 ? 1.f : exp2_approx((max1 - x1) * factor);
+    if ((x0 - max0) * factor0 <= static_cast<float>(kLazy)) x0 = max0;
+    if ((x1 - max1) * factor1 <= static_cast<float>(kLazy)) x1 = max1;
+    rescale0 = x0 == max0 ? 1.f : exp2_approx((max0 - x0) * factor0);
+    rescale1 = x1 == max1 ? 1.f : exp2_approx((max1 - x1) * factor1);
     max0 = x0;
     max1 = x1;
     sum0 *= rescale0;
@@ -47,17 +48,17 @@ struct OnlineSoftmax {
   }
 
   // Replaces scores by unnormalised probabilities. A row that saw no key yet has maximum -inf.
-  __device__ __forceinline__ void exponentiate(float (&s)[kScores], float factor) {
-    const float y0 = max0 == -kInfinity ? 0 : max0 * factor;
-    const float y1 = max1 == -kInfinity ? 0 : max1 * factor;
+  __device__ __forceinline__ void exponentiate(float (&s)[kScores], float factor0, float factor1) {
+    const float y0 = max0 == -kInfinity ? 0 : max0 * factor0;
+    const float y1 = max1 == -kInfinity ? 0 : max1 * factor1;
 #pragma unroll
     for (int i = 0; i < kScores; i += 4) {
       const bool emulate = kEmulate != 0 && (i / 4) % (kEmulate == 0 ? 1 : kEmulate) == 0;
       auto exp2 = [&](float x) { return emulate ? exp2_polynomial(x) : exp2_approx(x); };
-      s[i] = exp2(fmaf(s[i], factor, -y0));
-      s[i + 1] = exp2(fmaf(s[i + 1], factor, -y0));
-      s[i + 2] = exp2(fmaf(s[i + 2], factor, -y1));
-      s[i + 3] = exp2(fmaf(s[i + 3], factor, -y1));
+      s[i] = exp2(fmaf(s[i], factor0, -y0));
+      s[i + 1] = exp2(fmaf(s[i + 1], factor0, -y0));
+      s[i + 2] = exp2(fmaf(s[i + 2], factor1, -y1));
+      s[i + 3] = exp2(fmaf(s[i + 3], factor1, -y1));
       sum0 += s[i] + s[i + 1];
       sum1 += s[i + 2] + s[i + 3];
     }
