@@ -114,8 +114,9 @@ struct PrefillConsumer {
     if (leader) mbar_arrive(s.k_empty + 8 * k_ring.stage);
     k_ring.next();
   }
+  // All threads arrive, since any may have cleared rows of the stage: so racecheck sees the order.
   __device__ __forceinline__ void release_v() {
-    if (leader) mbar_arrive(s.v_empty + 8 * v_ring.stage);
+    mbar_arrive(s.v_empty + 8 * v_ring.stage);
     v_ring.next();
   }
   __device__ __forceinline__ void take_turn() const {

@@ -198,7 +198,7 @@ struct PrefillShared {
       mbar_init(k_full + 8 * i, kWriters);
       mbar_init(k_empty + 8 * i, C::kWarpgroups);
       mbar_init(v_full + 8 * i, kWriters);
-      mbar_init(v_empty + 8 * i, C::kWarpgroups);
+      mbar_init(v_empty + 8 * i, kWarps * 32);
     }
     mbar_init_fence();
   }
