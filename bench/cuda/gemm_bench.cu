@@ -1,7 +1,7 @@
-// Linear layers of a decode step: the streaming product and cuBLASLt, each product alone (weights
-// in rotation, so that they are never in a cache) and all of a model's in order, in CUDA graphs
-// with programmatic dependent launch. bench_cuda_gemm [lt | stream | steps] [8b | 1b] [copies in
-// flight]
+// Linear layers of a decode step: the streaming product, the widening product (q8, q4) and
+// cuBLASLt, each product alone (weights in rotation, so that they are never in a cache) and all of
+// a model's in order, in CUDA graphs with programmatic dependent launch.
+// bench_cuda_gemm [lt | stream | widen | steps | step] [8b | 1b] [copies in flight] [format]
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -13,6 +13,7 @@
 #include "bench/cuda/graph_timer.h"
 #include "ops/cuda/gemm_lt.h"
 #include "ops/cuda/stream_gemm.h"
+#include "ops/cuda/widen_gemm.h"
 #include "quant/device_matrix.h"
 
 namespace spate::bench {
@@ -31,7 +32,7 @@ constexpr ModelShape kShapes[] = {{"8B", 4096, 6144, 14336, 128256, 32},
                                   {"1B", 2048, 3072, 8192, 128256, 16}};
 constexpr int kProducts = 5;  // qkv, o, gate+up, down, head
 constexpr const char* kNames[kProducts] = {"qkv", "o", "gate+up", "down", "head"};
-constexpr std::int64_t kMaxRows = 128;
+constexpr std::int64_t kMaxRows = 2048, kMaxLogitRows = 256;
 
 template <class T>
 T* allocate(std::int64_t count) {
@@ -76,7 +77,7 @@ class Model {
     norm = allocate<float>(s.hidden);
     qkv = allocate<__nv_bfloat16>(kMaxRows * s.qkv);
     h = allocate<__nv_bfloat16>(kMaxRows * s.ffn * 2);
-    logits = allocate<float>(kMaxRows * s.vocab);
+    logits = allocate<float>(kMaxLogitRows * s.vocab);
     wide = allocate<__nv_bfloat16>(kMaxRows * s.ffn);
     noise(x, kMaxRows, s.hidden, DeviceFormat::kF32);
     noise(norm, 1, s.hidden, DeviceFormat::kF32);
@@ -120,6 +121,25 @@ class Model {
     p.out = outs[kind];
     p.out_stride = strides[kind];
     return ops::cuda::stream_gemm(stream_format(format_), p, 132, stream);
+  }
+  // The bare product: rows as a norm or an activation would have left them.
+  cudaError_t launch_widening(int kind, int layer, int rows, cudaStream_t stream) const {
+    const DeviceMatrix& m = matrix(kind, layer);
+    cuda::WidenGemmParams p;
+    p.weights = m.weights;
+    p.n = m.n;
+    p.k = m.k;
+    p.rows = rows;
+    p.x = wide;
+    p.x_stride = m.k;
+    void* const outs[] = {qkv, x, h, x, logits};
+    p.out = outs[kind];
+    p.out_stride = m.n;
+    using Output = cuda::WidenOutput;
+    p.output = kind == 0 || kind == 2 ? Output::kBF16 : kind == 4 ? Output::kF32 : Output::kAddF32;
+    const auto launch =
+        format_ == DeviceFormat::kQ8 ? ops::cuda::widen_gemm_q8 : ops::cuda::widen_gemm_q4;
+    return launch(p, 132, stream);
   }
   ops::cuda::LtProblem problem(int kind, int layer, int rows) const {
     const DeviceMatrix& m = matrix(kind, layer);
@@ -200,6 +220,29 @@ void time_steps(const Model& m, int copies) {
   std::fflush(stdout);
 }
 
+// Microseconds of the widening product, and the sum over a step.
+void time_widening(const Model& m) {
+  for (const int rows : {17, 32, 64, 96, 128, 256, 512, 1024, 2048}) {
+    double sum = 0;
+    std::printf("%s widening M=%-4d", m.s.name, rows);
+    for (int kind = 0; kind < kProducts; ++kind) {
+      if (kind == 4 && rows > 256) continue;  // rows of a prompt have no logits
+      GraphTimer timer(std::max(4, m.layers(kind)));
+      timer.add("", [&](int i, cudaStream_t stream) {
+        return m.launch_widening(kind, i % m.layers(kind), rows, stream);
+      });
+      timer.run(
+          [&](const std::string&, double us) {
+            std::printf("  %s %.2f", kNames[kind], us);
+            sum += us * m.layers(kind);
+          },
+          3);
+    }
+    std::printf("  sum %.0f us\n", sum);
+    std::fflush(stdout);
+  }
+}
+
 void time_lt(const Model& m) {
   const auto lt = expect(ops::cuda::GemmLt::create({}));
   const ops::cuda::LtScratch scratch{allocate<std::byte>(ops::cuda::kLtWorkspaceBytes),
@@ -241,6 +284,7 @@ int run(int argc, char** argv) {
   const Model m(kShapes[model == "1b" ? 1 : 0], format_named(argc > 4 ? argv[4] : "bf16"));
   if (what == "lt") time_lt(m);
   if (what == "stream") time_products(m, copies);
+  if (what == "widen") time_widening(m);
   if (what == "steps") {
     for (const int c : {2, 3, 4, 5}) time_steps(m, c);
   }

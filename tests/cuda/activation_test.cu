@@ -51,7 +51,7 @@ class Activate {
   std::vector<float>& x() { return x_; }
   std::int64_t stride() const { return stride_; }
 
-  Outcome run(std::int64_t first, std::int64_t rows) const {
+  Outcome run(std::int64_t first, std::int64_t rows, bool dealt = false) const {
     const DeviceArray<std::uint8_t> x(to_type(x_, c_.in));
     const DeviceArray<float> bias(bias_);
     const DeviceArray<std::uint8_t> out(
@@ -66,6 +66,7 @@ class Activate {
     if (c_.bias) p.bias = bias.data();
     p.out = out.data();
     p.out_type = c_.out;
+    p.dealt = dealt;
     p.out_stride = c_.n;
     p.scales = scales.data();
     p.rows = rows;
@@ -129,6 +130,17 @@ TEST_P(ActivationTest, KeepsANanInItsRow) {
     EXPECT_EQ(slice(run.out, c.out, row * c.n, c.n), slice(clean.out, c.out, row * c.n, c.n));
   }
   EXPECT_TRUE(std::isnan(value_at(run.out, c.out, c.n)));
+}
+
+// The order of the widening product, and nothing but the order.
+TEST(ActivationDealt, HasTheSameValuesInAnotherOrder) {
+  const Case c{RowType::kBF16, RowType::kBF16, RowActivation::kSilu, true, 14336};
+  const Activate problem(c, 3);
+  const Outcome plain = problem.run(0, 3), dealt = problem.run(0, 3, true);
+  for (std::int64_t i = 0; i < std::int64_t{3} * c.n; ++i) {
+    const std::int64_t to = i / 32 * 32 + cuda::dealt_place(static_cast<int>(i % 32));
+    ASSERT_EQ(slice(plain.out, c.out, i, 1), slice(dealt.out, c.out, to, 1)) << i;
+  }
 }
 
 constexpr RowType kF32 = RowType::kF32, kBF16 = RowType::kBF16, kF16 = RowType::kF16,

@@ -34,7 +34,7 @@ class Normalize {
   std::vector<float>& x() { return x_; }
   std::int64_t stride() const { return stride_; }
 
-  Outcome run(std::int64_t first, std::int64_t rows) const {
+  Outcome run(std::int64_t first, std::int64_t rows, bool dealt = false) const {
     const DeviceArray<std::uint8_t> x(to_type(x_, c_.in));
     const DeviceArray<float> weight(weight_), bias(bias_);
     const DeviceArray<std::uint8_t> out(
@@ -50,6 +50,7 @@ class Normalize {
     p.eps = 1e-5f;
     p.out = out.data();
     p.out_type = c_.out;
+    p.dealt = dealt;
     p.scales = scales.data();
     p.rows = rows;
     p.k = c_.k;
@@ -124,6 +125,20 @@ TEST_P(NormalizeTest, GivesARowTheSameBitsAloneAndInACrowd) {
   const std::int64_t first = 33 * problem.stride();
   EXPECT_EQ(slice(all.out, GetParam().out, first, GetParam().k),
             slice(one.out, GetParam().out, 0, GetParam().k));
+}
+
+// The order of the widening product, and nothing but the order.
+TEST(NormalizeDealt, HasTheSameValuesInAnotherOrder) {
+  for (const Case& c : {Case{RowType::kF32, RowType::kBF16, RowNorm::kRms, 4096},
+                        Case{RowType::kBF16, RowType::kBF16, RowNorm::kNone, 14336, 32},
+                        Case{RowType::kF32, RowType::kBF16, RowNorm::kLayer, 96, 32}}) {
+    const Normalize problem(c, 3);
+    const Outcome plain = problem.run(0, 3), dealt = problem.run(0, 3, true);
+    for (std::int64_t i = 0; i < 3 * problem.stride(); ++i) {
+      const std::int64_t to = i / 32 * 32 + cuda::dealt_place(static_cast<int>(i % 32));
+      ASSERT_EQ(slice(plain.out, c.out, i, 1), slice(dealt.out, c.out, to, 1)) << i;
+    }
+  }
 }
 
 TEST_P(NormalizeTest, KeepsANanInItsRow) {

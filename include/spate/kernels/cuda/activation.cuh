@@ -2,6 +2,7 @@
 // linear map consumes: bf16, f16, f32, or e4m3 with one scale a row. Memory-bound.
 #pragma once
 #include "spate/kernels/cuda/cluster.cuh"
+#include "spate/kernels/cuda/dealt_rows.cuh"
 #include "spate/kernels/cuda/row_values.cuh"
 
 namespace spate::cuda {
@@ -18,6 +19,7 @@ struct ActivationParams {
 
   void* out = nullptr;  // [rows, n]
   RowType out_type = RowType::kBF16;
+  bool dealt = false;           // in the order of dealt_rows.cuh: kBF16, n a multiple of 32
   std::int64_t out_stride = 0;  // elements
   float* scales = nullptr;      // kE4M3: [rows], out * scale is the value
 
@@ -117,6 +119,7 @@ __global__ void __launch_bounds__(256)
   float v[kChunk];
   activate_chunk(p, from, at, v);
   auto* to = static_cast<std::uint8_t*>(p.out) + r * p.out_stride * row_type_bytes(p.out_type);
+  if (kVector && p.dealt) return store_dealt(to, at, v);
   store_chunk<kVector>(to, p.out_type, at, p.n, v);
 }
 
@@ -204,6 +207,9 @@ cudaError_t launch_activation_of(const ActivationParams& p, cudaStream_t stream)
   const bool vector =
       p.n % kChunk == 0 && is_aligned(p.x, p.x_stride * static_cast<std::int64_t>(sizeof(T))) &&
       is_aligned(p.out, p.out_stride * row_type_bytes(p.out_type)) && is_aligned(p.bias, 0);
+  if (p.dealt && !(vector && p.n % kDealtGroup == 0 && p.out_type == RowType::kBF16)) {
+    return cudaErrorInvalidValue;
+  }
   const std::int64_t chunks = (p.n + kChunk - 1) / kChunk;
   LaunchShape shape{dim3(static_cast<unsigned>(p.rows)), 0, p.dependent_launch};
   if (p.out_type != RowType::kE4M3) {

@@ -1,6 +1,7 @@
 // A row in the registers of a block: read once, changed, converted and written. For kernels whose
 // result needs the whole row first (a norm, a scale).
 #pragma once
+#include "spate/kernels/cuda/dealt_rows.cuh"
 #include "spate/kernels/cuda/row_values.cuh"
 
 namespace spate::cuda {
@@ -65,6 +66,13 @@ struct HeldRow {
 #pragma unroll
     for (int i = 0; i < kChunks; i++) {
       if (at(i) < n) store_chunk<kVector>(row, type, at(i), n, v[i]);
+    }
+  }
+  // As bf16 in the order of the widening product.
+  __device__ __forceinline__ void deal(void* row, int n) const {
+#pragma unroll
+    for (int i = 0; i < kChunks; i++) {
+      if (at(i) < n) store_dealt(row, at(i), v[i]);
     }
   }
 };

@@ -20,6 +20,7 @@ struct NormalizeParams {
 
   void* out = nullptr;  // [rows, k]; may be x if the types are the same
   RowType out_type = RowType::kBF16;
+  bool dealt = false;           // in the order of dealt_rows.cuh: kBF16, k a multiple of 32, not x
   std::int64_t out_stride = 0;  // elements
   float* scales = nullptr;      // kE4M3: [rows], out * scale is the value
 
@@ -99,6 +100,7 @@ __global__ void __launch_bounds__(kChunks == 4 ? 768 : 1024)
     scale_and_shift<kChunks, kVector>(p, mean, rsqrtf(squares / n + p.eps), early_weight, row);
   }
   auto* to = static_cast<std::uint8_t*>(p.out) + r * p.out_stride * row_type_bytes(p.out_type);
+  if (kVector && p.dealt) return row.deal(to, p.k);
   row.template store<kVector>(to, p.out_type, p.k, p.scales + r, shared);
 }
 
@@ -108,6 +110,9 @@ cudaError_t launch_normalize_of(const NormalizeParams& p, cudaStream_t stream) {
                       is_aligned(p.x, p.x_stride * static_cast<std::int64_t>(sizeof(T))) &&
                       is_aligned(p.out, p.out_stride * row_type_bytes(p.out_type)) &&
                       is_aligned(p.weight, 0) && is_aligned(p.bias, 0);
+  if (p.dealt && !(vector && p.k % kDealtGroup == 0 && p.out_type == RowType::kBF16)) {
+    return cudaErrorInvalidValue;
+  }
   const std::int64_t chunks = (p.k + kChunk - 1) / kChunk;
   LaunchShape shape{dim3(static_cast<unsigned>(p.rows)), 0, p.dependent_launch};
   if (vector && chunks <= 1024) {
