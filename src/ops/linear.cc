@@ -71,7 +71,9 @@ void matmul_add(Device& device, Arena& arena, Tensor residual, const Rows& x, co
 
 Rows gated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix& gate_up,
                   Activation activation, RowFormat next) {
-  if (device.is_cuda()) return cuda::activated_matmul(device, arena, x, gate_up, activation, true);
+  if (device.is_cuda()) {
+    return cuda::activated_matmul(device, arena, x, gate_up, activation, true, next);
+  }
   check_rows(x, gate_up);
   SPATE_CHECK_OP(gate_up.n_panels() % 2, ==, 0);
   const OpTimer timer(device.profile(), [&] { return cost_of("gated_matmul", x, gate_up); });
@@ -83,7 +85,9 @@ Rows gated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix& gat
 
 Rows activated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix& w,
                       Activation activation, RowFormat next) {
-  if (device.is_cuda()) return cuda::activated_matmul(device, arena, x, w, activation, false);
+  if (device.is_cuda()) {
+    return cuda::activated_matmul(device, arena, x, w, activation, false, next);
+  }
   check_rows(x, w);
   const OpTimer timer(device.profile(), [&] { return cost_of("activated_matmul", x, w); });
   Rows out = packed_rows(arena, x.count(), w.n_columns(), next);

@@ -8,6 +8,7 @@
 #include "ops/cuda/device_batch.h"
 #include "ops/cuda/gemm_lt.h"
 #include "ops/cuda/linear_stream.h"
+#include "ops/cuda/linear_widen.h"
 #include "ops/cuda/op_costs.h"
 #include "ops/cuda/operators.h"
 #include "quant/device_matrix.h"
@@ -83,10 +84,17 @@ OpCost product_cost(const char* name, const Rows& x, const Matrix& matrix) {
               static_cast<double>(weight_bytes(w.format, w.n, w.k) + scale_bytes(w.format, w.n))};
 }
 
+/// How a matrix takes rows, besides their type.
+struct RowOrder {
+  float* scales = nullptr;  // kF8E4M3: of each row
+  bool dealt = false;       // for the widening product
+};
+
 /// The rows as the matrix takes them: normalized, narrowed; e4m3 with a scale a row.
-Tensor input_rows(Device& device, Arena& arena, const Rows& x, DType type,
-                  float* scales = nullptr) {
-  if (!x.norm && x.values.dtype() == type) return x.values;
+Tensor input_rows(Device& device, Arena& arena, const Rows& x, DType type, RowOrder order = {}) {
+  SPATE_CHECK(order.dealt || !x.packed);
+  if (x.packed) return x.values;
+  if (!x.norm && x.values.dtype() == type && !order.dealt) return x.values;
   const Tensor out = arena.allocate(type, {x.count(), x.values.dim(1)});
   const GpuOpTimer timer(device, [&] { return moving_cost("normalize", {x.values, out}); });
   k::NormalizeParams p{};
@@ -102,7 +110,8 @@ Tensor input_rows(Device& device, Arena& arena, const Rows& x, DType type,
   p.out = out.data();
   p.out_type = row_type(type);
   p.out_stride = out.stride(0);
-  p.scales = scales;
+  p.scales = order.scales;
+  p.dealt = order.dealt;
   p.rows = x.count();
   p.k = static_cast<int>(out.dim(1));
   p.dependent_launch = device.gpu()->dependent_launch();
@@ -145,7 +154,7 @@ Rows stream_rows(Device& device, Arena& arena, const Rows& x, const DeviceMatrix
 void multiply_fp8(Device& device, Arena& arena, LtProblem problem, const Rows& x,
                   const DeviceMatrix& w) {
   const Tensor scales = arena.allocate(DType::kF32, {x.count()});
-  const Tensor a = input_rows(device, arena, x, DType::kF8E4M3, scales.as<float>());
+  const Tensor a = input_rows(device, arena, x, DType::kF8E4M3, {.scales = scales.as<float>()});
   problem.in = DType::kF8E4M3;
   problem.a = a.data();
   problem.a_stride = a.stride(0);
@@ -165,6 +174,12 @@ void multiply(Device& device, Arena& arena, Tensor out, const Rows& x, const Mat
   const StreamResult result = accumulate ? StreamResult::kAdd : StreamResult::kWrite;
   if (streams(*device.gpu(), w, x.count(), result)) {
     stream_product(*device.gpu(), out, stream_rows(device, arena, x, w), w, result);
+    arena.reset(mark);
+    return;
+  }
+  if (is_quantized(w.format) && widens(*device.gpu(), {.rows = x.count(), .n = w.n, .k = w.k})) {
+    const Tensor dealt = input_rows(device, arena, x, DType::kBF16, {.dealt = true});
+    widen_product(*device.gpu(), out, dealt, w, accumulate);
     arena.reset(mark);
     return;
   }
@@ -207,7 +222,7 @@ void matmul_add(Device& device, Arena& arena, Tensor residual, const Rows& x, co
 }
 
 Rows activated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix& w,
-                      Activation activation, bool gated) {
+                      Activation activation, bool gated, RowFormat next) {
   const DeviceMatrix& m = *w.on_device();
   const std::int64_t n = gated ? m.n / 2 : m.n;
   const DType type = input_of(m);
@@ -221,6 +236,9 @@ Rows activated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix&
     arena.reset(mark);
     return {.values = out};
   }
+  // The next matrix leads back to rows like these.
+  const bool dealt = next == RowFormat::kInt8 && type == DType::kBF16 &&
+                     widens(*device.gpu(), {.rows = x.count(), .n = m.k, .k = n});
   const Tensor sums = arena.allocate(type, {x.count(), m.n});
   multiply(device, arena, sums, x, w, false);
   const GpuOpTimer activation_timer(device, [&] { return moving_cost("activate", {sums, out}); });
@@ -232,13 +250,16 @@ Rows activated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix&
   p.activation = static_cast<k::RowActivation>(activation);
   p.out = out.data();
   p.out_type = row_type(type);
+  p.dealt = dealt;
   p.out_stride = out.stride(0);
   p.rows = x.count();
   p.n = static_cast<int>(n);
   p.dependent_launch = device.gpu()->dependent_launch();
   check(k::launch_activation(p, device.gpu()->stream()), "an activation");
   arena.reset(mark);
-  return {.values = out};
+  Rows result{.values = out};
+  if (dealt) result.packed = next;
+  return result;
 }
 
 Tensor project_qkv(Device& device, Arena& arena, const Rows& x, const Matrix& w,

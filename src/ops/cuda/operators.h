@@ -10,9 +10,10 @@ namespace spate::ops::cuda {
 
 void matmul(Device& device, Arena& arena, Tensor out, const Rows& x, const Matrix& w);
 void matmul_add(Device& device, Arena& arena, Tensor residual, const Rows& x, const Matrix& w);
-/// Result: [rows, n] for a next matrix on this device; n is half of w's rows when `gated`.
+/// Result: [rows, n] for a next matrix on this device; n is half of w's rows when `gated`. Packed
+/// for kInt8 it is bf16 all the same, in the order of kernels/cuda/dealt_rows.cuh.
 Rows activated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix& w,
-                      Activation activation, bool gated);
+                      Activation activation, bool gated, RowFormat next);
 Tensor project_qkv(Device& device, Arena& arena, const Rows& x, const Matrix& w,
                    const QkvParams& params, const KvWrite& kv);
 void embed(Device& device, Tensor out, Tensor table, const Batch& batch);

@@ -6,7 +6,7 @@ namespace spate::ops::cuda {
 
 void matmul(Device&, Arena&, Tensor, const Rows&, const Matrix&) { SPATE_CHECK(false); }
 void matmul_add(Device&, Arena&, Tensor, const Rows&, const Matrix&) { SPATE_CHECK(false); }
-Rows activated_matmul(Device&, Arena&, const Rows&, const Matrix&, Activation, bool) {
+Rows activated_matmul(Device&, Arena&, const Rows&, const Matrix&, Activation, bool, RowFormat) {
   SPATE_CHECK(false);
   return {};
 }

@@ -1,0 +1,49 @@
+#include <string>
+
+#include "ops/cuda/linear_widen.h"
+#include "ops/cuda/widen_gemm.h"
+
+namespace spate::ops::cuda {
+namespace {
+
+namespace k = spate::cuda;
+
+/// Fewer are streamed; of more, a bf16 copy of the weights costs less than the library's kernels
+/// win.
+constexpr std::int64_t kFewestRows = 17, kMostRows = 256;
+
+k::WidenOutput output_of(DType out, bool accumulate) {
+  if (accumulate) return k::WidenOutput::kAddF32;
+  return out == DType::kF32 ? k::WidenOutput::kF32 : k::WidenOutput::kBF16;
+}
+
+}  // namespace
+
+bool widens(const Gpu& gpu, const WidenShape& shape) {
+  // Its sums have an order of their own, whatever the number of rows.
+  const bool many = shape.rows >= kFewestRows && shape.rows <= kMostRows;
+  return gpu.architecture() == 90 && k::supports_widen_gemm(shape.n, shape.k) &&
+         (many || gpu.deterministic());
+}
+
+void widen_product(Gpu& gpu, Tensor out, Tensor x, const DeviceMatrix& w, bool accumulate) {
+  k::WidenGemmParams p{};
+  p.weights = w.weights;
+  p.n = w.n;
+  p.k = w.k;
+  p.rows = static_cast<int>(x.dim(0));
+  p.x = x.data();
+  p.x_stride = x.stride(0);
+  p.bias = w.bias;
+  p.out = out.data();
+  p.out_stride = out.stride(0);
+  p.output = output_of(out.dtype(), accumulate);
+  p.dependent_launch = gpu.dependent_launch();
+  const auto launch = w.format == DeviceFormat::kQ8 ? widen_gemm_q8 : widen_gemm_q4;
+  const cudaError_t error = launch(p, gpu.multiprocessors(), gpu.stream());
+  if (error != cudaSuccess) {
+    throw DeviceError(std::string("the GPU refused a product: ") + cudaGetErrorString(error));
+  }
+}
+
+}  // namespace spate::ops::cuda
