@@ -392,11 +392,12 @@ struct DecodeConsumer {
     // through it: the assembler may move the arrive ahead of the loads' return otherwise, and the
     // stage be refilled under them.
     const std::uint32_t zero = static_cast<std::uint32_t>(p.page_tokens) >> 30;
-    while (true) {
-      mbar_wait(s.full + 8 * ring.stage, ring.parity);
+    for (bool first = true;; first = false) {
+      mbar_wait(first ? s.first_query : s.full + 8 * ring.stage, ring.parity);
       const DecodeRecord r = s.record(ring.stage);
       if ((r.flags & DecodeRecord::kStop) != 0) break;
       if ((r.flags & DecodeRecord::kFirst) != 0) start_segment(r);
+      if (first) mbar_wait(s.full, 0);
       const std::uint32_t seen = block(r) | static_cast<std::uint32_t>(r.ticket | r.shape);
       mbar_arrive(s.empty + 8 * ring.stage + (seen & zero));
       ring.next();

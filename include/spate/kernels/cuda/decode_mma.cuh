@@ -37,7 +37,7 @@ struct DecodeFallback : V {
   static constexpr std::uint32_t kOffsetMerge = kOffsetQuery + kQueryBytes;
   static constexpr std::uint32_t kOffsetStats = kOffsetMerge + kMergeBytes;
   static constexpr std::uint32_t kOffsetRecords = kOffsetStats + kStatsBytes;           // none
-  static constexpr std::uint32_t kOffsetBars = kOffsetRecords - 8 * (2 * kStages + 3);  // none
+  static constexpr std::uint32_t kOffsetBars = kOffsetRecords - 8 * (2 * kStages + 4);  // none
   static constexpr std::uint32_t kSharedBytes = kOffsetRecords + 16;
 };
 

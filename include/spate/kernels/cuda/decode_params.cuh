@@ -105,7 +105,7 @@ struct DecodeKernel : V {
   static constexpr std::uint32_t kOffsetStats = kOffsetMerge + kMergeBytes;
   static constexpr std::uint32_t kOffsetRecords = kOffsetStats + kStatsBytes;
   static constexpr std::uint32_t kOffsetBars = kOffsetRecords + 32 * (kStages + 1);
-  static constexpr std::uint32_t kSharedBytes = kOffsetBars + 8 * (2 * kStages + 3) + 16;
+  static constexpr std::uint32_t kSharedBytes = kOffsetBars + 8 * (2 * kStages + 4) + 16;
   static_assert(kSharedBytes <= 232448);
 };
 
@@ -225,7 +225,8 @@ template <class C>
 struct DecodeShared {
   std::uint8_t* base;
   std::uint32_t ring, query, full, empty, merge_full, merge_empty;
-  std::uint32_t first_values;  // one phase: V of the share's first block
+  // One phase each, for the share's first block: its record and queries; V.
+  std::uint32_t first_query, first_values;
   __device__ __forceinline__ explicit DecodeShared(std::uint8_t* smem) : base(smem) {
     ring = smem_address(smem);
     query = ring + C::kOffsetQuery;
@@ -233,7 +234,8 @@ struct DecodeShared {
     empty = full + 8 * C::kStages;
     merge_full = empty + 8 * C::kStages;
     merge_empty = merge_full + 8;
-    first_values = merge_full + 16;
+    first_query = merge_full + 16;
+    first_values = merge_full + 24;
   }
   // Of a stage; record(kStages) is the one for the epilogue.
   __device__ __forceinline__ DecodeRecord& record(int stage) const {
@@ -247,7 +249,7 @@ struct DecodeShared {
   }
   __device__ __forceinline__ volatile std::uint32_t* arrived() const {
     return reinterpret_cast<volatile std::uint32_t*>(base + C::kOffsetBars +
-                                                     8 * (2 * C::kStages + 3));
+                                                     8 * (2 * C::kStages + 4));
   }
   __device__ __forceinline__ void init() const {
     for (int i = 0; i < C::kStages; i++) {
@@ -256,6 +258,7 @@ struct DecodeShared {
     }
     mbar_init(merge_full, C::kWarps * 32);
     mbar_init(merge_empty, C::kEpilogueWarps * 32);
+    mbar_init(first_query, 1);
     mbar_init(first_values, 1);
     mbar_init_fence();
   }

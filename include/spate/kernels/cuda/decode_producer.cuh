@@ -39,7 +39,7 @@ struct DecodeProducer {
     if (waited) return;
     waited = true;
     grid_dependency_wait();
-    if (elect_one()) load_query(first, 0, s.full);
+    if (elect_one()) load_query(first, 0, s.first_query);
   }
 
   // Log2 of the pages of one block, and the position of block b's first page in the request's
@@ -111,78 +111,81 @@ struct DecodeProducer {
     const bool newest = first + C::kBlockTokens > kv_len - kNewest;
     const bool ready = share.blocks > 0 && share.first_page >= 0 && !(newest && p.dependent_launch);
     if (elect_one()) {
-      std::uint32_t bytes = 0;
       if (ready) {
         const int tokens = tokens_from(first, kv_len, C::kBlockTokens);
+        const std::uint32_t bytes = tokens * (C::kRowBytes + C::kScaleBytes);
+        mbar_expect_bytes(s.full, bytes);
+        mbar_expect_bytes(s.first_values, bytes);
         copy_halves(source(share.first_page, share.kv_head, first), tokens, s.ring, s.full,
                     s.first_values);
-        bytes = tokens * (C::kRowBytes + C::kScaleBytes);
+      } else {
+        mbar_arrive(s.first_values);
       }
-      mbar_expect_bytes(s.first_values, bytes);
     }
     return ready;
   }
+  // What the consumers can do before the first block is there.
+  __device__ __forceinline__ void announce(const DecodeSegment& first) const {
+    s.record(0).set(first, first.block, C::kBlockTokens);
+    mbar_expect_bytes(s.first_query, query_bytes(first));
+  }
+
   // Block b into the ring's next stage: by one elected thread if it is one page (a copy by a lane
   // that the compiler cannot prove to be alone costs a loop), else each page by a lane of its own.
-  __device__ __forceinline__ void load_block(const DecodeSegment& g, int b, int page,
-                                             bool query_too) {
+  // `first`: of the share's first segment, whose queries come on their own.
+  __device__ __forceinline__ void load_block(const DecodeSegment& g, int b, int page, bool first) {
     const std::uint32_t bar = s.full + 8 * ring.stage;
     const std::uint32_t dst = s.ring + ring.stage * C::kStageBytes;
     mbar_wait(s.empty + 8 * ring.stage, ring.parity);
     if (elect_one()) {
-      publish(g, b, 2);
+      const bool query_too = b == g.block && !first;
+      if (b > g.block || !first) s.record(ring.stage).set(g, b, C::kBlockTokens);
+      const int tokens = max(0, tokens_from(b * C::kBlockTokens, g.kv_len, C::kBlockTokens));
+      mbar_expect_bytes(
+          bar, 2 * tokens * (C::kRowBytes + C::kScaleBytes) + (query_too ? query_bytes(g) : 0));
       if (pages_shift() == 0) copy(g, b, 0, page, dst, bar);
       if (query_too) load_query(g, ring.stage, bar);
     }
     __syncwarp();
     if (pages_shift() > 0 && lane >> pages_shift() == 0) copy(g, b, lane, page, dst, bar);
   }
-
-  // `halves` of the block, K and V, are to come onto the stage's barrier.
-  __device__ __forceinline__ void publish(const DecodeSegment& g, int b, int halves) const {
-    s.record(ring.stage).set(g, b, C::kBlockTokens);
-    const int keys = g.kv_len - b * C::kBlockTokens;
-    const int tokens = max(0, min(C::kBlockTokens, (keys + 7) / 8 * 8));
-    const std::uint32_t query = g.q_len * heads * C::kHeadDim * 2;
-    mbar_expect_bytes(s.full + 8 * ring.stage, halves * tokens * (C::kRowBytes + C::kScaleBytes) +
-                                                   (b == g.block ? query : 0));
+  __device__ __forceinline__ std::uint32_t query_bytes(const DecodeSegment& g) const {
+    return g.q_len * heads * C::kHeadDim * 2;
   }
 
   // `started`: what start() returned.
   __device__ __forceinline__ void run(const DecodeShare& share, bool started) {
-    if (share.blocks == 0) return stop({});
+    if (share.blocks == 0) return stop({}, 0, s.first_query);
     DecodeWalk walk(p, share);
     const DecodeSegment first = walk.segment;
     bool first_segment = true;
-    if (started) {
-      if (elect_one()) publish(first, first.block, 1);
-      if (!p.dependent_launch) wait_for_preceding(first);
-    }
+    if (elect_one()) announce(first);
+    if (!p.dependent_launch) wait_for_preceding(first);
     do {
       const DecodeSegment g = walk.segment;
       for (int b = g.block; b < g.block_end; b++) {
-        const bool copied = started && first_segment && b == g.block;
         const int page = page_of(g, b);
         // The row's end may hold tokens that the preceding kernel writes.
         const bool newest = (b + 1) * C::kBlockTokens > g.kv_len - kNewest;
         if (!first_segment || newest) wait_for_preceding(first);
         if (b == max(g.block, g.block_end - 2)) walk.read_ahead();
-        if (!copied) load_block(g, b, page, b == g.block && !first_segment);
+        const bool copied = started && first_segment && b == g.block;
+        if (!copied) load_block(g, b, page, first_segment);
         if (ring.stage == C::kStages - 1) wait_for_preceding(first);
         ring.next();
       }
       first_segment = false;
     } while (walk.next());
-    stop(first);
+    mbar_wait(s.empty + 8 * ring.stage, ring.parity);
+    stop(first, ring.stage, s.full + 8 * ring.stage);
   }
 
-  // Tells the consumers that the share is done.
-  __device__ __forceinline__ void stop(const DecodeSegment& first) {
+  // Tells the consumers that the share is done, by the record that they read next.
+  __device__ __forceinline__ void stop(const DecodeSegment& first, int stage, std::uint32_t bar) {
     wait_for_preceding(first);
-    mbar_wait(s.empty + 8 * ring.stage, ring.parity);
     if (elect_one()) {
-      s.record(ring.stage).flags = DecodeRecord::kStop;
-      mbar_arrive(s.full + 8 * ring.stage);
+      s.record(stage).flags = DecodeRecord::kStop;
+      mbar_arrive(bar);
     }
   }
 };
