@@ -29,6 +29,7 @@ __global__ __launch_bounds__(C::kThreads,
   if (warp == kProducer) {
     share = args.p.shares[blockIdx.x];
     if (elect_one()) shared.init();
+    __syncwarp();
     started = DecodeProducer<C>(args, shared).start(share);
   }
   __syncthreads();
