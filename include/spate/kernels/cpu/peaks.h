@@ -5,7 +5,16 @@
 
 namespace spate::kernels::cpu::SPATE_CPU_ISA {
 
-inline constexpr int kPeakChains = 12;
+/// As many as registers hold.
+#if defined(__AVX512F__)
+inline constexpr int kPeakChainsInt8 = 12;
+inline constexpr int kPeakChainsBF16 = 24;
+inline constexpr int kPeakChainsF32 = 12;
+#else
+inline constexpr int kPeakChainsInt8 = 3;
+inline constexpr int kPeakChainsBF16 = 4;
+inline constexpr int kPeakChainsF32 = 4;
+#endif
 
 /// Keeps a value in a register and the compiler from knowing it.
 SPATE_KERNEL void opaque(I32x16& x) {
@@ -20,52 +29,53 @@ SPATE_KERNEL void opaque(I32x16& x) {
 
 /// n rounds of independent int8 products; returns operations (a product and an addition are two).
 static inline double int8_rounds(std::int64_t n) {
-  I32x16 sums[kPeakChains];
+  I32x16 sums[kPeakChainsInt8];
   for (I32x16& s : sums) s = set1_i32(0);
   I32x16 x = set1_i32(0x01010101);
+  const I32x16 w = x;
   for (std::int64_t i = 0; i < n; ++i) {
-    opaque(x);
     SPATE_UNROLL
-    for (int c = 0; c < kPeakChains; ++c) sums[c] = dot4_q8(sums[c], x, x);
+    for (int c = 0; c < kPeakChainsInt8; ++c) {
+      opaque(x);  // every product, not one for all
+      sums[c] = dot4_q8(sums[c], w, x);
+    }
   }
   for (I32x16& s : sums) opaque(s);
-  return static_cast<double>(n) * kPeakChains * 128;
+  return static_cast<double>(n) * kPeakChainsInt8 * 128;
 }
 
 /// The same with bfloat16 pairs.
 static inline double bf16_rounds(std::int64_t n) {
-  F32x16 sums[2 * kPeakChains];
+  F32x16 sums[kPeakChainsBF16];
   for (F32x16& s : sums) s = set1_f32(0.0F);
   I32x16 x = set1_i32(0x3f803f80);
   for (std::int64_t i = 0; i < n; ++i) {
     opaque(x);
-    SPATE_UNROLL
-    for (int c = 0; c < kPeakChains; ++c) sums[c] = dot2(sums[c], x, x);
-    SPATE_UNROLL
-    for (int c = kPeakChains; c < 2 * kPeakChains; ++c) sums[c] = dot2(sums[c], x, x);
+#pragma GCC unroll 24
+    for (int c = 0; c < kPeakChainsBF16; ++c) sums[c] = dot2(sums[c], x, x);
   }
   for (F32x16& s : sums) {
     I32x16 bits = as_i32(s);
     opaque(bits);
   }
-  return static_cast<double>(n) * 2 * kPeakChains * 64;
+  return static_cast<double>(n) * kPeakChainsBF16 * 64;
 }
 
 /// The same with fused multiply-adds of float.
 static inline double f32_rounds(std::int64_t n) {
-  F32x16 sums[kPeakChains];
+  F32x16 sums[kPeakChainsF32];
   for (F32x16& s : sums) s = set1_f32(0.0F);
   I32x16 x = set1_i32(0x3f800000);
   for (std::int64_t i = 0; i < n; ++i) {
     opaque(x);
     SPATE_UNROLL
-    for (int c = 0; c < kPeakChains; ++c) sums[c] = fma(as_f32(x), as_f32(x), sums[c]);
+    for (int c = 0; c < kPeakChainsF32; ++c) sums[c] = fma(as_f32(x), as_f32(x), sums[c]);
   }
   for (F32x16& s : sums) {
     I32x16 bits = as_i32(s);
     opaque(bits);
   }
-  return static_cast<double>(n) * kPeakChains * 32;
+  return static_cast<double>(n) * kPeakChainsF32 * 32;
 }
 
 /// Reads n_bytes (a multiple of 256) and does nothing with them: four streams side by side, as the
