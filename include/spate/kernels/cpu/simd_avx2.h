@@ -19,9 +19,9 @@ struct I32x16 {
 };
 
 // 16 registers: 6 x 2 float accumulators, two weights and a broadcast. Integer tiles keep their
-// float sums in memory.
+// float sums in memory: 4 x 2 accumulators, two or four weights, a broadcast and a product.
 inline constexpr int kTileRowsFloat = 6;
-inline constexpr int kTileRowsInt8 = 3;
+inline constexpr int kTileRowsInt8 = 4;
 inline constexpr int kTileVectors = 1;
 
 SPATE_KERNEL __m256i first_lanes(int n) {
