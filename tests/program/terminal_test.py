@@ -27,19 +27,22 @@ class Terminal:
         self.seen = ""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
-            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-            os.execve(
-                PROGRAM,
-                [PROGRAM, *args],
-                # libedit keeps copies of its key bindings to the end, which counts as a leak.
-                {
-                    "TERM": "xterm",
-                    "XDG_STATE_HOME": state,
-                    "HOME": state,
-                    "LC_ALL": locale,
-                    "ASAN_OPTIONS": "detect_leaks=0",
-                },
-            )
+            try:
+                fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+                os.execve(
+                    PROGRAM,
+                    [PROGRAM, *args],
+                    # libedit keeps copies of its key bindings to the end, which counts as a leak.
+                    {
+                        "TERM": "xterm",
+                        "XDG_STATE_HOME": state,
+                        "HOME": state,
+                        "LC_ALL": locale,
+                        "ASAN_OPTIONS": "detect_leaks=0",
+                    },
+                )
+            finally:
+                os._exit(127)  # not a second test runner where there is no such program
 
     def read(self, seconds: float) -> bool:
         """Takes what comes within the time; False at the end."""
