@@ -14,6 +14,7 @@
 
 #include "core/check.h"
 #include "ops/cuda/bit_trial.h"
+#include "ops/cuda/cublaslt.h"
 #include "ops/cuda/gemm_lt.h"
 #include "ops/cuda/measuring.h"
 
@@ -332,6 +333,11 @@ GemmLt::GemmLt(std::unique_ptr<State> state) : state_(std::move(state)) {}
 GemmLt::~GemmLt() = default;
 
 Result<std::unique_ptr<GemmLt>> GemmLt::create(const LtOptions& options) {
+  if (!why_no_cublaslt().empty()) {
+    return Error{ErrorCode::kUnsupported,
+                 fmt::format("a GPU's products need cuBLASLt of CUDA {}, which can't be loaded: {}",
+                             CUBLAS_VER_MAJOR, why_no_cublaslt())};
+  }
   auto state = std::make_unique<State>();
   state->options = options;
   if (const cublasStatus_t status = cublasLtCreate(&state->handle);
