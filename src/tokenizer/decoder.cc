@@ -12,7 +12,6 @@ namespace spate {
 namespace {
 
 using Stream = std::unique_ptr<DecodeStream>;
-constexpr int kMaxNesting = 32;
 
 /// A decoder without settings.
 template <class S>
@@ -108,7 +107,7 @@ class DecoderSequence final : public Decoder {
   std::vector<std::unique_ptr<Decoder>> steps_;
 };
 
-std::unique_ptr<Decoder> make_metaspace(const JsonNode& node) {
+std::unique_ptr<Decoder> make_metaspace_decoder(const JsonNode& node) {
   const std::string scheme = node.text("prepend_scheme", "always");
   if (scheme != "always" && scheme != "first" && scheme != "never") {
     node.refuse(ErrorCode::kUnsupported, fmt::format("unknown prepend_scheme '{}'", scheme));
@@ -127,13 +126,13 @@ std::unique_ptr<Decoder> make_strip(const JsonNode& node) {
   return std::make_unique<StripDecoder>(node.character("content"), start, stop);
 }
 
-std::unique_ptr<Decoder> make_nested(const JsonNode& node, int depth) {
+std::unique_ptr<Decoder> decoder_at(const JsonNode& node, int depth) {
   const std::string type = node.text("type");
   if (type == "Sequence") {
-    if (depth > kMaxNesting) node.refuse(ErrorCode::kUnsupported, "nested too deeply");
+    node.limit_nesting(depth);
     std::vector<std::unique_ptr<Decoder>> steps;
     for (const JsonNode& item : node.at("decoders").items()) {
-      steps.push_back(make_nested(item, depth + 1));
+      steps.push_back(decoder_at(item, depth + 1));
     }
     return std::make_unique<DecoderSequence>(std::move(steps));
   }
@@ -141,7 +140,7 @@ std::unique_ptr<Decoder> make_nested(const JsonNode& node, int depth) {
   if (type == "ByteFallback") return std::make_unique<PlainDecoder<ByteFallbackStream>>();
   if (type == "Fuse") return std::make_unique<PlainDecoder<FuseStream>>();
   if (type == "Strip") return make_strip(node);
-  if (type == "Metaspace") return make_metaspace(node);
+  if (type == "Metaspace") return make_metaspace_decoder(node);
   if (type == "Replace") {
     return std::make_unique<ReplaceDecoder>(Pattern::from_json(node.at("pattern")),
                                             node.text("content"));
@@ -156,7 +155,7 @@ std::unique_ptr<Decoder> make_nested(const JsonNode& node, int depth) {
 
 }  // namespace
 
-std::unique_ptr<Decoder> make_decoder(const JsonNode& node) { return make_nested(node, 0); }
+std::unique_ptr<Decoder> make_decoder(const JsonNode& node) { return decoder_at(node, 0); }
 
 std::unique_ptr<Decoder> make_byte_level_decoder() {
   return std::make_unique<PlainDecoder<ByteLevelStream>>();

@@ -75,6 +75,11 @@ std::string JsonNode::character(std::string_view key) const {
   return content;
 }
 
+void JsonNode::limit_nesting(int depth) const {
+  constexpr int kMost = 32;
+  if (depth > kMost) refuse(ErrorCode::kUnsupported, "nested too deeply");
+}
+
 void JsonNode::refuse(ErrorCode code, std::string_view message) const {
   throw LoadError(code, fmt::format("{}: {}", where_, message));
 }

@@ -38,6 +38,8 @@ class JsonNode {
   std::string character(std::string_view key) const;
 
   [[noreturn]] void refuse(ErrorCode code, std::string_view message) const;
+  /// Refuses sequences within sequences where `depth` is more than any pipeline has.
+  void limit_nesting(int depth) const;
 
  private:
   const Json* value_;

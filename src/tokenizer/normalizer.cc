@@ -18,8 +18,6 @@
 namespace spate {
 namespace {
 
-constexpr int kMaxNesting = 32;
-
 /// Rebuilds `text` from what `map(code_point, out)` appends for each character.
 template <class F>
 void map_characters(std::string& text, F&& map) {
@@ -257,13 +255,13 @@ std::unique_ptr<Normalizer> make_precompiled(const JsonNode& node) {
   return std::make_unique<Precompiled>(Charsmap::parse(*blob, map.where()));
 }
 
-std::unique_ptr<Normalizer> make_nested(const JsonNode& node, int depth) {
+std::unique_ptr<Normalizer> normalizer_at(const JsonNode& node, int depth) {
   const std::string type = node.text("type");
   if (type == "Sequence") {
-    if (depth > kMaxNesting) node.refuse(ErrorCode::kUnsupported, "nested too deeply");
+    node.limit_nesting(depth);
     std::vector<std::unique_ptr<Normalizer>> steps;
     for (const JsonNode& item : node.at("normalizers").items()) {
-      steps.push_back(make_nested(item, depth + 1));
+      steps.push_back(normalizer_at(item, depth + 1));
     }
     return std::make_unique<NormalizerSequence>(std::move(steps));
   }
@@ -290,6 +288,6 @@ std::unique_ptr<Normalizer> make_nested(const JsonNode& node, int depth) {
 
 }  // namespace
 
-std::unique_ptr<Normalizer> make_normalizer(const JsonNode& node) { return make_nested(node, 0); }
+std::unique_ptr<Normalizer> make_normalizer(const JsonNode& node) { return normalizer_at(node, 0); }
 
 }  // namespace spate

@@ -9,7 +9,6 @@
 namespace spate {
 namespace {
 
-constexpr int kMaxNesting = 32;
 constexpr std::size_t kMaxTokens = 4096;
 
 TokenId parse_id(const JsonNode& node) {
@@ -48,7 +47,7 @@ TokenId parse_named_id(const JsonNode& node) {
 SpecialFrame parse_nested(const JsonNode& node, int depth);
 
 SpecialFrame parse_sequence(const JsonNode& node, int depth) {
-  if (depth > kMaxNesting) node.refuse(ErrorCode::kUnsupported, "nested too deeply");
+  node.limit_nesting(depth);
   SpecialFrame frame;
   for (const JsonNode& item : node.at("processors").items()) {
     const SpecialFrame outer = parse_nested(item, depth + 1);

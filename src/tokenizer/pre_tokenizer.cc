@@ -16,7 +16,6 @@ namespace {
 
 constexpr std::string_view kGpt2Expression =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-constexpr int kMaxNesting = 32;
 
 enum class Behavior : std::uint8_t {
   kRemoved,
@@ -233,13 +232,13 @@ std::unique_ptr<PreTokenizer> split_at(CharacterSplit::Class in_class, Behavior 
   return std::make_unique<CharacterSplit>(in_class, behavior);
 }
 
-std::unique_ptr<PreTokenizer> make_nested(const JsonNode& node, int depth) {
+std::unique_ptr<PreTokenizer> pre_tokenizer_at(const JsonNode& node, int depth) {
   const std::string type = node.text("type");
   if (type == "Sequence") {
-    if (depth > kMaxNesting) node.refuse(ErrorCode::kUnsupported, "nested too deeply");
+    node.limit_nesting(depth);
     std::vector<std::unique_ptr<PreTokenizer>> steps;
     for (const JsonNode& item : node.at("pretokenizers").items()) {
-      steps.push_back(make_nested(item, depth + 1));
+      steps.push_back(pre_tokenizer_at(item, depth + 1));
     }
     return std::make_unique<PreTokenizerSequence>(std::move(steps));
   }
@@ -282,7 +281,7 @@ std::unique_ptr<PreTokenizer> make_nested(const JsonNode& node, int depth) {
 }  // namespace
 
 std::unique_ptr<PreTokenizer> make_pre_tokenizer(const JsonNode& node) {
-  return make_nested(node, 0);
+  return pre_tokenizer_at(node, 0);
 }
 
 std::unique_ptr<PreTokenizer> make_first_space_pre_tokenizer() {
