@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "bench/statistics.h"
+#include "bench/stopwatch.h"
 #include "ops/cpu/peaks.h"
 
 namespace spate::bench {
@@ -16,10 +17,6 @@ using Clock = std::chrono::steady_clock;
 constexpr std::int64_t kReadBytes = std::int64_t{384} << 20;  // more than any cache here holds
 constexpr std::int64_t kRounds = 20000;                       // about a millisecond
 constexpr std::chrono::milliseconds kRest{50};
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 }  // namespace
 

@@ -7,16 +7,13 @@
 
 #include <fmt/format.h>
 
+#include "bench/stopwatch.h"
 #include "core/json.h"
 
 namespace spate::bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 std::optional<Lengths> lengths_of(const Json& entry) {
   const auto positive = [](const Json& j) { return j.is_number_integer() && j > 0; };
