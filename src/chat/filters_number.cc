@@ -133,7 +133,7 @@ Value round(Runtime& /*rt*/, const Value& input, const Arguments& arguments) {
   return Value::number(result);
 }
 
-constexpr std::array kFilters = std::to_array<FilterEntry>({
+constexpr std::array kNumberFilters = std::to_array<FilterEntry>({
     {"abs", absolute},
     {"d", default_value},
     {"default", default_value},
@@ -179,6 +179,6 @@ std::optional<double> parse_float(std::string_view text) {
   return negative ? -value : value;
 }
 
-std::span<const FilterEntry> number_filters() { return kFilters; }
+std::span<const FilterEntry> number_filters() { return kNumberFilters; }
 
 }  // namespace spate::chat

@@ -99,7 +99,7 @@ Value attribute(Runtime& rt, const Value& input, const Arguments& arguments) {
   return method ? found : Value::undefined(name);
 }
 
-constexpr std::array kFilters = std::to_array<FilterEntry>({
+constexpr std::array kSelectionFilters = std::to_array<FilterEntry>({
     {"attr", attribute},
     {"map", map},
     {"reject", reject},
@@ -110,6 +110,6 @@ constexpr std::array kFilters = std::to_array<FilterEntry>({
 
 }  // namespace
 
-std::span<const FilterEntry> selection_filters() { return kFilters; }
+std::span<const FilterEntry> selection_filters() { return kSelectionFilters; }
 
 }  // namespace spate::chat

@@ -264,7 +264,7 @@ Value groupby(Runtime& rt, const Value& input, const Arguments& arguments) {
   return rt.heap.list(std::move(groups));
 }
 
-constexpr std::array kFilters = std::to_array<FilterEntry>({
+constexpr std::array kSequenceFilters = std::to_array<FilterEntry>({
     {"batch", batch},
     {"count", length},
     {"dictsort", dictsort},
@@ -286,6 +286,6 @@ constexpr std::array kFilters = std::to_array<FilterEntry>({
 
 }  // namespace
 
-std::span<const FilterEntry> sequence_filters() { return kFilters; }
+std::span<const FilterEntry> sequence_filters() { return kSequenceFilters; }
 
 }  // namespace spate::chat

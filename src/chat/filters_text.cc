@@ -214,7 +214,7 @@ Value tojson(Runtime& rt, const Value& input, const Arguments& arguments) {
   return rt.heap.string(to_json(rt, input, json_style(rt, bound)));
 }
 
-constexpr std::array kFilters = std::to_array<FilterEntry>({
+constexpr std::array kTextFilters = std::to_array<FilterEntry>({
     {"capitalize", capitalized},
     {"center", center},
     {"e", escape},
@@ -237,6 +237,6 @@ constexpr std::array kFilters = std::to_array<FilterEntry>({
 
 }  // namespace
 
-std::span<const FilterEntry> text_filters() { return kFilters; }
+std::span<const FilterEntry> text_filters() { return kTextFilters; }
 
 }  // namespace spate::chat

@@ -105,11 +105,10 @@ void Packer::pack_required(Device& device) {
 }
 
 bool Packer::pack_some(Device& device, double seconds) {
-  using Clock = std::chrono::steady_clock;
-  const Clock::time_point end = Clock::now() + std::chrono::duration_cast<Clock::duration>(
-                                                   std::chrono::duration<double>(seconds));
+  const auto begin = std::chrono::steady_clock::now();
+  const std::chrono::duration<double> enough(seconds);
   auto& matrices = params_->matrices();
-  while (next_ < matrices.size() && Clock::now() < end) {
+  while (next_ < matrices.size() && std::chrono::steady_clock::now() - begin < enough) {
     Matrix& m = matrices[next_++];
     if (!m.packed()) pack(device, m);
   }

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::int64_t kSortLimit = 256;
 constexpr std::int64_t kSamples = 128;
-constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+constexpr float kBelowAll = -std::numeric_limits<float>::infinity();
 
 // Integers in the order of the floats; adding zero makes -0 and 0 the same key.
 std::int32_t ordered(float key) {
@@ -124,7 +124,7 @@ void compact(const RowKernels& kernels, SelectionScratch::Set* into, SelectionSc
     into->weights[to] = bracket->weights[from];
     into->ids[to] = bracket->ids == nullptr ? from : bracket->ids[from];
   }
-  std::fill(into->keys.begin() + n, into->keys.begin() + padded_size(n), kMinusInfinity);
+  std::fill(into->keys.begin() + n, into->keys.begin() + padded_size(n), kBelowAll);
   std::fill(into->weights.begin() + n, into->weights.begin() + padded_size(n), 0.0F);
   bracket->keys = into->keys.data();
   bracket->weights = into->weights.data();
@@ -183,12 +183,12 @@ std::int64_t select_top(const RowKernels& kernels, const float* x, std::int64_t 
                         const float* maxima, std::int64_t k, SelectionScratch* scratch) {
   scratch->reserve(n);
   const std::int64_t blocks = block_count(n);
-  float bound = kMinusInfinity;
+  float bound = kBelowAll;
   if (k <= blocks) {
     const auto first = scratch->maxima.begin();
     std::copy(maxima, maxima + blocks, first);
     std::nth_element(first, first + (k - 1), first + blocks, std::greater<>());
-    bound = std::nextafter(scratch->maxima[static_cast<std::size_t>(k - 1)], kMinusInfinity);
+    bound = std::nextafter(scratch->maxima[static_cast<std::size_t>(k - 1)], kBelowAll);
   }
   std::int64_t count = 0;
   for (std::int64_t block = 0; block < blocks; ++block) {

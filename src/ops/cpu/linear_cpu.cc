@@ -1,5 +1,6 @@
 #include "ops/cpu/linear_cpu.h"
 
+#include "ops/cpu/kv_cache.h"
 #include "ops/cpu/panel_loop.h"
 
 namespace spate::ops::cpu {
@@ -7,7 +8,6 @@ namespace {
 
 using kernels::cpu::ActivationKind;
 using kernels::cpu::HeadRole;
-using kernels::cpu::KvFormat;
 using kernels::cpu::RowKind;
 using kernels::cpu::RowPlace;
 
@@ -21,19 +21,6 @@ const float* bias_of(const Matrix& w, std::int64_t panel) {
 kernels::cpu::Element element_of(DType t) {
   if (t == DType::kF32) return kernels::cpu::Element::kF32;
   return t == DType::kF16 ? kernels::cpu::Element::kF16 : kernels::cpu::Element::kBF16;
-}
-
-KvFormat kv_format(DType t) {
-  switch (t) {
-    case DType::kF32:
-      return KvFormat::kF32;
-    case DType::kF16:
-      return KvFormat::kF16;
-    case DType::kI8:
-      return KvFormat::kInt8;
-    default:
-      return KvFormat::kBF16;
-  }
 }
 
 RowPlace place_of(const SequenceRows& s, std::int64_t i, const RopeTable& rope,

@@ -83,11 +83,11 @@ void PanelLoop::plan_workers() {
   const double wanted = std::max(1.0, ns / kWorthAWorkerNs);
   active_ = static_cast<int>(std::min(static_cast<double>(device_.pool().size()), wanted));
   // Few and large pieces cost little to hand out, many and small ones end together.
-  constexpr std::int64_t kPiecesPerWorker = 32;
+  constexpr std::int64_t kChunksPerWorker = 32;
   if (n_rows_ <= kRowsSideBySide && panels_ != nullptr) {
     together_ = std::max<std::int64_t>(1, kPanelsSideBySide / panels_per_item_);
   }
-  chunk_ = std::max(together_, n_blocks_ * n_groups_ / (kPiecesPerWorker * active_));
+  chunk_ = std::max(together_, n_blocks_ * n_groups_ / (kChunksPerWorker * active_));
   // Streams begin anew with every piece, so few rows get large ones.
   constexpr std::int64_t kStreamsPerWorker = 4;
   if (together_ > 1) {
