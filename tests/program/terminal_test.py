@@ -225,16 +225,20 @@ class Commands(TerminalTest):
 class Progress(TerminalTest):
     def test_the_bar_keeps_to_the_width_of_the_terminal(self) -> None:
         source = self.folder / "in.jsonl"
-        line = {"prompt": "Once upon a time", "max_tokens": 60, "ignore_eos": True}
-        source.write_text((json.dumps(line) + "\n") * 300)
+        line = {"prompt": "Once upon a time", "max_tokens": 20, "ignore_eos": True}
+        source.write_text((json.dumps(line) + "\n") * 100_000)
+        redraw = "\r\x1b[K"
         for columns in (20, 44, 100):
             output = self.folder / f"{columns}.jsonl"
             terminal = Terminal(
                 "batch", "-i", str(source), "-o", str(output), *ENGINE, state=str(self.folder), columns=columns
             )
-            drawn = [x for x in terminal.wait_for("300 requests in").split("\r\x1b[K") if x][:-1]
-            self.assertEqual(terminal.end(), 0)
-            self.assertTrue(drawn)
+            drawn = terminal.wait_for(f"({re.escape(redraw)}[^\r]+){{4}}{re.escape(redraw)}", 120).split(redraw)[:-1]
+            terminal.send(CTRL_C)
+            terminal.wait_for("interrupted: start the same command again")
+            self.assertEqual(terminal.end(), 1)
+            drawn = [x for x in drawn if x]
+            self.assertEqual(len(drawn), 4)
             for text in drawn:
                 self.assertLess(len(text), columns)
                 self.assertNotIn("\n", text)
