@@ -46,7 +46,7 @@ TEST(RandomTokens, DependOnTheSeedAndStayInTheVocabulary) {
 
 /// The built-in model, small enough to run here.
 Result<std::unique_ptr<Engine>> small_engine() {
-  return Engine::create({.model = SPATE_SOURCE_DIR "/models/stories-12m",
+  return Engine::create({.model = "models/stories-12m",
                          .kv_memory = std::int64_t{64} << 20,
                          .threads = 1,
                          .max_batch_tokens = 64});

@@ -26,7 +26,7 @@ inline std::tm golden_time() {
 
 /// Reads tests/chat/data/<name>; aborts the test program if the repository lacks it.
 inline OrderedJson read_golden(const std::string& name) {
-  const std::string path = std::string(SPATE_SOURCE_DIR) + "/tests/chat/data/" + name;
+  const std::string path = "tests/chat/data/" + name;
   const Result<std::string> text = read_file(path);
   if (!text) throw std::runtime_error(text.error().message);
   return OrderedJson::parse(*text);

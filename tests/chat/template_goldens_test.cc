@@ -12,9 +12,7 @@ using testing::fnv1a;
 using testing::rendered;
 
 // Outside the repository; the goldens made from these files are inside.
-std::filesystem::path template_folder() {
-  return std::filesystem::path(SPATE_SOURCE_DIR) / "../shared/data/tokenizers/chat_templates";
-}
+std::filesystem::path template_folder() { return "../shared/data/tokenizers/chat_templates"; }
 
 ChatInput input_of(const OrderedJson& conversation) {
   return {.messages = conversation.at("messages"),

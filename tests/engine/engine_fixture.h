@@ -2,6 +2,7 @@
 // the log-probabilities of every token at every position.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,10 +13,10 @@
 
 namespace spate::test {
 
-inline std::string golden_folder(const std::string& name) {
-  return SPATE_SOURCE_DIR "/tests/models/data/" + name;
+inline std::string golden_folder(const std::string& name) { return "tests/models/data/" + name; }
+inline std::string stories_folder() {
+  return std::filesystem::absolute("models/stories-12m").string();
 }
-inline std::string stories_folder() { return SPATE_SOURCE_DIR "/models/stories-12m"; }
 
 inline std::unique_ptr<Engine> open(EngineOptions options) {
   if (options.kv_memory == 0) options.kv_memory = std::int64_t{64} << 20;

@@ -81,8 +81,7 @@ inline constexpr double kBf16HalfUnit = 0x1p-9, kF16HalfUnit = 0x1p-12;
 
 inline std::vector<std::string> golden_names() {
   std::vector<std::string> names;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(SPATE_SOURCE_DIR "/tests/models/data")) {
+  for (const auto& entry : std::filesystem::directory_iterator("tests/models/data")) {
     if (entry.is_directory()) names.push_back(entry.path().filename().string());
   }
   std::sort(names.begin(), names.end());

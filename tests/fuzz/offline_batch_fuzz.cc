@@ -13,7 +13,7 @@ namespace spate {
 namespace {
 
 std::unique_ptr<Engine> open_model() {
-  EngineOptions options{.model = SPATE_SOURCE_DIR "/models/stories-12m", .threads = 1};
+  EngineOptions options{.model = "models/stories-12m", .threads = 1};
   options.kv_memory = std::int64_t{64} << 20;
   Result<std::unique_ptr<Engine>> engine = Engine::create(options);
   SPATE_CHECK(engine.has_value());

@@ -15,7 +15,7 @@ RopeConfig parse(const std::string& json) {
 }
 
 TEST(RopeFrequencies, EqualTransformersForEveryScalingAndDialect) {
-  const Result<Json> cases = read_json(SPATE_SOURCE_DIR "/tests/models/data/rope.json");
+  const Result<Json> cases = read_json("tests/models/data/rope.json");
   ASSERT_TRUE(cases) << cases.error().message;
   ASSERT_GE(cases->size(), 17U);
   for (const Json& c : *cases) {

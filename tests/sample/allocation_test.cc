@@ -23,8 +23,11 @@ void* operator new(std::size_t size) {
 void* operator new(std::size_t n_bytes, const std::nothrow_t&) noexcept {
   return std::malloc(n_bytes);
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t /*size*/) noexcept { std::free(memory); }
+// Not inline: GCC would see memory of an operator new freed, and not where it came from.
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t /*size*/) noexcept {
+  std::free(memory);
+}
 
 namespace spate {
 namespace {

@@ -6,9 +6,7 @@
 
 namespace spate::test {
 
-std::string golden_path(const std::string& name) {
-  return std::string(SPATE_SOURCE_DIR) + "/tests/tokenizer/data/" + name;
-}
+std::string golden_path(const std::string& name) { return "tests/tokenizer/data/" + name; }
 
 Json read_golden(const std::string& name) {
   Result<Json> json = read_json(golden_path(name));
@@ -31,7 +29,7 @@ std::vector<std::string> golden_texts() {
 }
 
 std::string shared_tokenizers() {
-  const std::string path = std::string(SPATE_SOURCE_DIR) + "/../shared/data/tokenizers";
+  const std::string path = "../shared/data/tokenizers";
   return std::filesystem::exists(path) ? path : "";
 }
 

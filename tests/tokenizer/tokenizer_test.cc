@@ -186,7 +186,7 @@ TEST(TokenizerConfig, LeavesTheFrameOfOtherClassesToTokenizerJson) {
 }
 
 TEST(TokenizerErrors, NameWhatIsMissingInAFolder) {
-  const auto loaded = Tokenizer::load(SPATE_SOURCE_DIR "/tests");
+  const auto loaded = Tokenizer::load("tests");
 
   ASSERT_FALSE(loaded);
   EXPECT_EQ(loaded.error().code, ErrorCode::kNotFound);

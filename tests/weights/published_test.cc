@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 std::vector<std::string> folders() {
   std::vector<std::string> out;
-  for (const auto& entry : fs::directory_iterator(SPATE_SOURCE_DIR "/tests/models/data")) {
+  for (const auto& entry : fs::directory_iterator("tests/models/data")) {
     if (entry.is_directory()) out.push_back(entry.path().filename());
   }
   return out;
@@ -24,7 +24,7 @@ std::vector<std::string> folders() {
 
 class Published : public testing::TestWithParam<std::string> {
  protected:
-  std::string folder_ = SPATE_SOURCE_DIR "/tests/models/data/" + GetParam();
+  std::string folder_ = "tests/models/data/" + GetParam();
 };
 
 TEST_P(Published, FoldersOpenAndTheirConfigsAgreeWithTheirTensors) {
