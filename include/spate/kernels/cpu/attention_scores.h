@@ -2,7 +2,7 @@
 // what a row sees.
 #pragma once
 
-#include "spate/kernels/cpu/attention_tile.h"
+#include "spate/kernels/cpu/attention_rows.h"
 #include "spate/kernels/cpu/attention_work.h"
 
 namespace spate::kernels::cpu::SPATE_CPU_ISA {
