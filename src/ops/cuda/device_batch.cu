@@ -89,7 +89,6 @@ class Writer {
     used_ += words;
     return at;
   }
-  std::int64_t words() const { return used_; }
 
  private:
   Directory* directory_;
