@@ -9,6 +9,7 @@
 #include "apps/interrupt.h"
 #include "apps/options.h"
 #include "apps/progress.h"
+#include "bench/stopwatch.h"
 #include "offline/batch_job.h"
 
 namespace spate::apps {
@@ -51,9 +52,7 @@ int batch(const BatchCommand& o) {
   Interrupt interrupt;
   Progress bar;
   const auto begin = std::chrono::steady_clock::now();
-  const auto seconds = [&] {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  };
+  const auto seconds = [&] { return bench::seconds_since(begin); };
   const BatchOptions options{.defaults = o.sampling.apply_to((*engine)->default_sampling()),
                              .keep_order = o.keep_order,
                              .max_queued = 4 * (*engine)->info().max_requests,

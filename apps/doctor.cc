@@ -8,6 +8,7 @@
 #include "apps/commands.h"
 #include "apps/options.h"
 #include "bench/ceilings.h"
+#include "bench/stopwatch.h"
 #include "device/buffer.h"
 #include "device/device.h"
 #include "device/gpu.h"
@@ -27,10 +28,6 @@ std::string first_line_with(const char* path, std::string_view key) {
   return "unknown";
 }
 
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
 /// Seconds to touch one GiB of fresh memory: what a first packed model or a first cache block pays.
 double fresh_memory_seconds_per_gib() {
   constexpr std::int64_t kBytes = std::int64_t{128} << 20;
@@ -38,7 +35,7 @@ double fresh_memory_seconds_per_gib() {
   if (!buffer) return 0.0;
   const auto begin = std::chrono::steady_clock::now();
   for (std::int64_t i = 0; i < kBytes; i += 4096) buffer->data()[i] = std::byte{1};
-  return seconds_since(begin) * static_cast<double>(std::int64_t{1} << 30) / kBytes;
+  return bench::seconds_since(begin) * static_cast<double>(std::int64_t{1} << 30) / kBytes;
 }
 
 /// GB/s of a plain read by all workers.
@@ -54,7 +51,7 @@ double dispatch_us(Device& device) {
   constexpr int kRounds = 20000;
   const auto begin = std::chrono::steady_clock::now();
   for (int i = 0; i < kRounds; ++i) device.pool().run([](int) {});
-  return seconds_since(begin) * 1e6 / kRounds;
+  return bench::seconds_since(begin) * 1e6 / kRounds;
 }
 
 /// The first GPU, or why there is none.

@@ -7,6 +7,7 @@
 #include "apps/input.h"
 #include "apps/options.h"
 #include "apps/progress.h"
+#include "bench/stopwatch.h"
 #include "core/json.h"
 #include "offline/json_fields.h"
 #include "offline/score_job.h"
@@ -49,8 +50,7 @@ int score_lines(const ScoreCommand& o, Engine& engine) {
       });
   bar.finish();
   if (!done) return fail(done.error());
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  const double seconds = bench::seconds_since(begin);
   fmt::print(stderr, "{} lines, {} failed, {} tokens in {}: {:.0f} tokens/s\n", done->lines,
              done->failed, done->tokens, human_duration(seconds),
              static_cast<double>(done->tokens) / seconds);

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "bench/statistics.h"
+#include "bench/stopwatch.h"
 #include "device/arena.h"
 #include "device/buffer.h"
 #include "kv/cache.h"
@@ -135,9 +136,7 @@ class KernelBench {
     KernelResult result{.name = name, .shape = shape};
     std::vector<double> times;
     const Clock::time_point begin = Clock::now();
-    for (std::int64_t i = 0;
-         times.size() < 3 ||
-         std::chrono::duration<double>(Clock::now() - begin).count() < options_.case_seconds;
+    for (std::int64_t i = 0; times.size() < 3 || seconds_since(begin) < options_.case_seconds;
          ++i) {
       profile.clear();
       arena_->reset();
