@@ -24,10 +24,9 @@ function(spate_isa_flags)
     endif()
     if(flags)
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${flags}")
-    endif()
-    # In a unity build, kernels stay apart because they are large, and the host's side of CUDA because
-    # it refers to what only a build with CUDA has.
-    if(flags OR source MATCHES "_generic\\.cc$|/cuda/")
+    elseif(source MATCHES "_generic\\.cc$|/cuda/")
+      # Sources with options of their own stay out of a unity build. So do generic kernels, which are
+      # large, and the host's side of CUDA, which refers to what only a build with CUDA has.
       set_source_files_properties(${source} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
     endif()
   endforeach()

@@ -18,7 +18,7 @@ namespace spate {
 namespace {
 
 constexpr std::string_view kAnything = "(?s:.)";
-constexpr int kMaxGroups = 100;
+constexpr int kMaxNesting = 100;
 
 /// One operand of && inside a class: plain items, and sets that only work as alternatives.
 struct Operand {
@@ -121,7 +121,7 @@ void Translator::step() {
 
 void Translator::group_open() {
   groups_.push_back(out_.size());
-  if (groups_.size() > kMaxGroups) refuse("nests too deeply");
+  if (groups_.size() > kMaxNesting) refuse("nests too deeply");
   ++at_;
   out_.push_back('(');
   if (peek() == '*') refuse("has a ( before a *");  // a verb of PCRE2
@@ -322,7 +322,7 @@ void Translator::class_item(Operand& operand, int depth) {
 
 /// What follows a '[', up to its ']', as a pattern that matches one character.
 std::string Translator::bracket_class(int depth) {
-  if (depth > kMaxGroups) refuse("nests too deeply");
+  if (depth > kMaxNesting) refuse("nests too deeply");
   const bool negated = take("^");
   std::vector<Operand> operands(1);
   for (bool first = true; first || !take("]"); first = false) {
