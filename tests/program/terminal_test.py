@@ -244,6 +244,16 @@ class Progress(TerminalTest):
                 self.assertNotIn("\n", text)
             self.assertEqual(any(x.startswith("[") for x in drawn), columns > 40)
 
+    def test_the_bar_is_gone_when_all_is_done(self) -> None:
+        source = self.folder / "in.jsonl"
+        source.write_text((json.dumps({"prompt": "Once", "max_tokens": 4}) + "\n") * 300)
+        terminal = Terminal(
+            "batch", "-i", str(source), "-o", str(self.folder / "out.jsonl"), *ENGINE, state=str(self.folder)
+        )
+        drawn = terminal.wait_for("300 requests in", 120)
+        self.assertEqual(terminal.end(), 0)
+        self.assertTrue(drawn.endswith("\r\x1b[K300 requests in"), drawn)
+
 
 if __name__ == "__main__":
     PROGRAM = str(Path(sys.argv.pop(1)).resolve())

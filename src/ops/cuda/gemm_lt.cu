@@ -334,9 +334,12 @@ GemmLt::~GemmLt() = default;
 
 Result<std::unique_ptr<GemmLt>> GemmLt::create(const LtOptions& options) {
   if (!why_no_cublaslt().empty()) {
-    return Error{ErrorCode::kUnsupported,
-                 fmt::format("a GPU's products need cuBLASLt of CUDA {}, which can't be loaded: {}",
-                             CUBLAS_VER_MAJOR, why_no_cublaslt())};
+    return Error{
+        ErrorCode::kUnsupported,
+        fmt::format(
+            "a GPU's products need cuBLASLt of CUDA {}, which can't be loaded ({}); install it, or "
+            "name its folder in LD_LIBRARY_PATH",
+            CUBLAS_VER_MAJOR, why_no_cublaslt())};
   }
   auto state = std::make_unique<State>();
   state->options = options;

@@ -15,12 +15,12 @@ namespace spate::kernels::cpu::SPATE_CPU_ISA {
 template <int R>
 inline constexpr bool kByHalves = kTileVectors == 1 && R > 4;
 
-/// Words of a row: dimensions of a query, or keys of a tile.
-inline constexpr std::int64_t kMaxTileWords = kMaxHeadDim;
+/// Floats of a widened row: dimensions of a query, or keys of a tile.
+inline constexpr std::int64_t kWideRow = kMaxHeadDim;
 
-/// The elements of `words` pairs: those of odd k, then, kMaxTileWords / 2 floats on, of even k.
+/// The elements of `words` pairs: those of odd k, then, kWideRow / 2 floats on, of even k.
 template <int R>
-SPATE_KERNEL void widen_pairs(const KvTile& t, float (&to)[R][kMaxTileWords]) {
+SPATE_KERNEL void widen_pairs(const KvTile& t, float (&to)[R][kWideRow]) {
   SPATE_UNROLL
   for (int r = 0; r < R; ++r) {
     const std::byte* row = t.rows + r * t.row_bytes;
@@ -28,13 +28,13 @@ SPATE_KERNEL void widen_pairs(const KvTile& t, float (&to)[R][kMaxTileWords]) {
     for (; w + 16 <= t.words; w += 16) {
       const I32x16 pairs = load_i32(row + w * 4);
       store_f32(&to[r][w], high_bf16(pairs));
-      store_f32(&to[r][w + kMaxTileWords / 2], low_bf16(pairs));
+      store_f32(&to[r][w + kWideRow / 2], low_bf16(pairs));
     }
     for (; w < t.words; ++w) {
       std::uint32_t pair;
       std::memcpy(&pair, row + w * 4, 4);
       to[r][w] = std::bit_cast<float>(pair & 0xffff0000U);
-      to[r][w + kMaxTileWords / 2] = std::bit_cast<float>(pair << 16);
+      to[r][w + kWideRow / 2] = std::bit_cast<float>(pair << 16);
     }
   }
 }
@@ -49,19 +49,18 @@ SPATE_KERNEL void add_column(F32x16 columns, const float* k, std::int64_t stride
 
 /// The first 16 columns of a panel of bf16.
 template <int R>
-SPATE_KERNEL void multiply_pairs(const KvTile& t, const float (&wide)[R][kMaxTileWords],
+SPATE_KERNEL void multiply_pairs(const KvTile& t, const float (&wide)[R][kWideRow],
                                  F32x16 (&sums)[R]) {
   const std::int64_t whole = t.odd ? t.words - 1 : t.words;
   for (std::int64_t w = 0; w < whole; ++w) {
     if (t.prefetch != nullptr) prefetch_word(t, w, 128);
-    add_column(high_bf16(load_i32(t.panel + w * 128)), &wide[0][w], kMaxTileWords, sums);
-    add_column(low_bf16(load_i32(t.panel + w * 128)), &wide[0][w + kMaxTileWords / 2],
-               kMaxTileWords, sums);
+    add_column(high_bf16(load_i32(t.panel + w * 128)), &wide[0][w], kWideRow, sums);
+    add_column(low_bf16(load_i32(t.panel + w * 128)), &wide[0][w + kWideRow / 2], kWideRow, sums);
   }
   if (t.odd) {  // what lies beyond the sequence may be NaN: zero stands for it, as in float_tile
-    add_column(set1_f32(0.0F), &wide[0][whole], kMaxTileWords, sums);
-    add_column(low_bf16(load_i32(t.panel + whole * 128)), &wide[0][whole + kMaxTileWords / 2],
-               kMaxTileWords, sums);
+    add_column(set1_f32(0.0F), &wide[0][whole], kWideRow, sums);
+    add_column(low_bf16(load_i32(t.panel + whole * 128)), &wide[0][whole + kWideRow / 2], kWideRow,
+               sums);
   }
 }
 
@@ -80,7 +79,7 @@ SPATE_KERNEL void multiply_words(const KvTile& t, F32x16 (&sums)[R]) {
 /// float_tile, half by half.
 template <KvFormat kFormat, bool kAdd, int R>
 static void float_tile_by_halves(const KvTile& t) {
-  alignas(64) float wide[R][kMaxTileWords];
+  alignas(64) float wide[R][kWideRow];
   if constexpr (kFormat == KvFormat::kBF16) widen_pairs<R>(t, wide);
   KvTile half = t;
   for (int i = 0; i < 2; ++i) {
