@@ -8,10 +8,13 @@ PROGRAMS: folder with spate_test_cuda, spate_test_cuda_engine, bench_cuda_attent
 --tests: no benchmarks. Run it in the root of a checkout: tests and benchmarks read its models.
 """
 import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROW = re.compile(r"^ *\d+ (b.*?) \| (.*?) +([\d.]+) us +([\d.]+) TF +([\d.]+) TB/s$")
@@ -64,16 +67,30 @@ def output_of(command: list[str], timeout: int) -> str | None:
     return done.stdout
 
 
-def run_tests(report: Report, program: Path) -> None:
+def run_shard(program: Path, shard: int, shards: int) -> dict:
+    """The result of one part of a program's tests."""
+    environment = os.environ | {"GTEST_TOTAL_SHARDS": str(shards), "GTEST_SHARD_INDEX": str(shard)}
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
         code = subprocess.run([program, "--gtest_brief=1", f"--gtest_output=json:{file.name}"],
-                              stdout=sys.stderr).returncode
+                              stdout=sys.stderr, env=environment).returncode
         text = Path(file.name).read_text()
-    result = json.loads(text) if text else {"tests": 0, "failures": 0, "time": "-"}
-    bad = result["failures"] + result.get("errors", 0)
-    report.failed |= code != 0 or result["tests"] == 0
-    report.add(program.name, f"{result['tests'] - bad} of {result['tests']} passed, "
-               f"{result['time']}")
+    return (json.loads(text) if text else {"tests": 0, "failures": 0}) | {"code": code}
+
+
+def run_tests(report: Report, programs: list[Path]) -> None:
+    """All tests, parts of them side by side: most of their time is the host's."""
+    shards = max(1, min(8, (os.cpu_count() or 1) // 2))
+    with ThreadPoolExecutor(shards) as pool:
+        begin = time.monotonic()
+        parts = {program: [pool.submit(run_shard, program, i, shards) for i in range(shards)]
+                 for program in programs}
+        for program, futures in parts.items():
+            results = [future.result() for future in futures]
+            tests = sum(r["tests"] for r in results)
+            bad = sum(r["failures"] + r.get("errors", 0) for r in results)
+            report.failed |= tests == 0 or any(r["code"] != 0 for r in results)
+            report.add(program.name, f"{tests - bad} of {tests} passed, "
+                       f"{time.monotonic() - begin:.0f} s")
 
 
 def run_attention(report: Report, program: Path) -> None:
@@ -118,8 +135,7 @@ def main() -> int:
         return 2
     programs = Path(arguments[0])
     report = Report()
-    for name in ("spate_test_cuda", "spate_test_cuda_engine"):
-        run_tests(report, programs / name)
+    run_tests(report, [programs / "spate_test_cuda", programs / "spate_test_cuda_engine"])
     if "--tests" not in sys.argv:
         run_attention(report, programs / "bench_cuda_attention")
         run_engine(report, programs / "spate")
