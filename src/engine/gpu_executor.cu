@@ -71,9 +71,7 @@ class GpuExecutor : public Executor {
   static Result<std::unique_ptr<Executor>> create(GpuParts parts, const DecoderShape& shape);
 
   int depth() const override { return 2; }
-  bool samples(const SamplingParams& params) const override {
-    return DeviceSampler::supports(params);
-  }
+  bool samples(const SamplingParams& params) const override { return sampler_->supports(params); }
   void launch(const Plan& plan, const Scheduler& scheduler, const KvAllocator& allocator,
               std::span<const RowOrder> orders) override;
   StepResult collect() override;
@@ -162,7 +160,7 @@ void GpuExecutor::warm_up() {
                     .logit_rows = {blank_rows_.data(), 1},
                     .on_device = batch_.get()};
   batch_->stage(batch, {&slot, 1}, {});
-  enqueue(batch, false);
+  enqueue(batch, sampler_->is_greedy_only());
   gpu_.wait();
 }
 

@@ -169,19 +169,20 @@ TEST(DeviceSampling, ASlotGivenAnewForgetsItsTokens) {
 }
 
 TEST(DeviceSampling, KnowsWhatItDoesNotSupport) {
-  EXPECT_TRUE(DeviceSampler::supports(warm()));
+  const auto sampler = DeviceSampler::make({.vocab = 1000, .slots = 1, .rows = 1}).value();
+  EXPECT_TRUE(sampler->supports(warm()));
   SamplingParams p = warm();
   p.typical_p = 0.9F;
-  EXPECT_FALSE(DeviceSampler::supports(p));
+  EXPECT_FALSE(sampler->supports(p));
   p = warm();
   p.logprobs = 2;
-  EXPECT_FALSE(DeviceSampler::supports(p));
+  EXPECT_FALSE(sampler->supports(p));
   p = warm();
   p.allowed_token_ids = {1};
-  EXPECT_FALSE(DeviceSampler::supports(p));
+  EXPECT_FALSE(sampler->supports(p));
   p = warm();
   p.logit_bias[1] = 1;
-  EXPECT_FALSE(DeviceSampler::supports(p));
+  EXPECT_FALSE(sampler->supports(p));
 }
 
 TEST(DeviceSampling, AVocabularyThatIsTooLargeIsAnError) {

@@ -61,6 +61,12 @@ bool penalizes(const SamplingParams& p) {
   return p.repetition_penalty != 1 || p.presence_penalty != 0 || p.frequency_penalty != 0;
 }
 
+// Nothing else, whatever has been generated.
+bool asks_for_the_largest(const SamplingParams& p) {
+  return p.temperature < kGreedyBelow && !penalizes(p) && p.banned_token_ids.empty() &&
+         p.min_tokens <= 0 && !p.logprobs;
+}
+
 // Marks of one slot by token, each once.
 class Marks {
  public:
@@ -131,6 +137,7 @@ cuda::SlotRules rules_of(const DeviceSampler::Request& r) {
 
 struct DeviceSampler::State {
   Shape shape{};
+  bool samples = cuda::can_sample();
   DevicePointer<cuda::SlotRules> rules{};               // [slots]
   DevicePointer<std::int64_t> outputs{};                // [slots]
   DevicePointer<cuda::TokenMark> marks{};               // [slots, vocab]
@@ -141,7 +148,10 @@ struct DeviceSampler::State {
   PinnedPointer<std::int32_t> host_results[kCopies]{};  // [3, rows]
 };
 
-bool DeviceSampler::supports(const SamplingParams& params) {
+bool DeviceSampler::is_greedy_only() const { return !state_->samples; }
+
+bool DeviceSampler::supports(const SamplingParams& params) const {
+  if (!state_->samples && !asks_for_the_largest(params)) return false;
   return params.typical_p >= 1 && params.logit_bias.empty() && params.allowed_token_ids.empty() &&
          params.logprobs.value_or(0) == 0;
 }

@@ -26,8 +26,10 @@ class DeviceSampler {
   };
 
   /// Whether these rules can be applied on the device: not typical_p, logit_bias, allowed_token_ids
-  /// and alternatives' logprobs.
-  static bool supports(const SamplingParams& params);
+  /// and alternatives' logprobs; before Hopper, none but taking the largest logit.
+  bool supports(const SamplingParams& params) const;
+  /// Whether a batch must be plain_greedy.
+  bool is_greedy_only() const;
 
   /// Device memory that a sampler of this shape takes.
   static std::int64_t device_bytes(const Shape& shape);

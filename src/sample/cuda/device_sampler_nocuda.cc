@@ -5,7 +5,8 @@ namespace spate {
 
 struct DeviceSampler::State {};
 
-bool DeviceSampler::supports(const SamplingParams& /*params*/) { return false; }
+bool DeviceSampler::supports(const SamplingParams& /*params*/) const { return false; }
+bool DeviceSampler::is_greedy_only() const { return true; }
 std::int64_t DeviceSampler::device_bytes(const Shape& /*shape*/) { return 0; }
 DeviceSampler::DeviceSampler(std::unique_ptr<State> state) : state_(std::move(state)) {}
 DeviceSampler::~DeviceSampler() = default;

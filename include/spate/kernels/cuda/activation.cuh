@@ -1,13 +1,12 @@
 // Activation functions on rows, gated (act(gate) * up) or plain, and conversion to what the next
 // linear map consumes: bf16, f16, f32, or e4m3 with one scale a row. Memory-bound.
 #pragma once
+#include "spate/kernels/cuda/activation_function.cuh"
 #include "spate/kernels/cuda/cluster.cuh"
 #include "spate/kernels/cuda/dealt_rows.cuh"
 #include "spate/kernels/cuda/row_values.cuh"
 
 namespace spate::cuda {
-
-enum class RowActivation : std::uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kQuickGelu };
 
 struct ActivationParams {
   const void* x = nullptr;          // [rows, 2 * n]: gates, then ups; not gated: [rows, n]
@@ -29,26 +28,6 @@ struct ActivationParams {
 };
 
 inline constexpr int kLongestQuantizedRow = 57344;  // 224 KB of shared memory
-
-// x / (1 + e^-y). The error of e^-y is 2^-23 (1 + |y|), small wherever the result is not.
-__device__ __forceinline__ float times_sigmoid(float x, float y) {
-  return __fdividef(x, 1.f + exp2_approx(-kLog2E * y));
-}
-
-__device__ __forceinline__ float activated(RowActivation activation, float x) {
-  switch (activation) {
-    case RowActivation::kSilu:
-      return times_sigmoid(x, x);
-    case RowActivation::kGelu:
-      return 0.5f * x * erfcf(-0.70710678f * x);
-    case RowActivation::kGeluTanh:  // 0.5 (1 + tanh(y)) is the sigmoid of 2 y
-      return times_sigmoid(x, 1.59576912f * (x + 0.044715f * x * x * x));
-    case RowActivation::kRelu:
-      return x < 0.f ? 0.f : x;
-    default:
-      return times_sigmoid(x, 1.702f * x);
-  }
-}
 
 // Eight gates and ups as they were read: several of them are under way before the first is used.
 template <class T, bool kVector>
@@ -187,7 +166,7 @@ cudaError_t launch_activation_quantize(const ActivationParams& p, cudaStream_t s
   if (p.n > kLongestQuantizedRow || p.scales == nullptr) return cudaErrorInvalidValue;
   const auto kernel = activation_quantize_kernel<T, kVector>;
   const std::int64_t chunks = (p.n + kChunk - 1) / kChunk;
-  const int cluster = p.rows <= 33 ? 8 : 1;
+  const int cluster = p.rows <= 33 && has_clusters(kernel) ? 8 : 1;
   const std::int64_t each = (chunks + cluster - 1) / cluster;
   const LaunchShape shape{.grid = dim3(static_cast<unsigned>(p.rows * cluster)),
                           .threads = row_threads(each, 1, 512),

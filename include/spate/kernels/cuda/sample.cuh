@@ -146,6 +146,7 @@ __device__ __forceinline__ int choose(SampleShared& s, const LogitRow& row,
 template <bool kVector>
 __global__ void __launch_bounds__(kSampleThreads, 4)
     sample_kernel(const __grid_constant__ SampleParams p) {
+#if __CUDA_ARCH__ >= 900  // empty in code for other GPUs
   extern __shared__ std::uint64_t sample_memory[];
   auto& s = *reinterpret_cast<SampleShared*>(sample_memory);
   grid_launch_dependents();
@@ -170,10 +171,15 @@ __global__ void __launch_bounds__(kSampleThreads, 4)
     }
   }
   if (leads() && threadIdx.x == 0) finish_row(p, r, slot, error == kSampled ? token : 0, error);
+#endif
 }
+
+// Whether launch_sample has code for this device, which needs clusters of blocks.
+inline bool can_sample() { return has_clusters(sample_kernel<true>); }
 
 inline cudaError_t launch_sample(const SampleParams& p, cudaStream_t stream) {
   if (p.vocab < 1 || p.vocab > kMostVocab) return cudaErrorInvalidValue;
+  if (!can_sample()) return cudaErrorNotSupported;
   const bool vector = p.vocab % 4 == 0 && is_aligned(p.logits, p.stride * 4);
   const auto kernel = vector ? sample_kernel<true> : sample_kernel<false>;
   constexpr int kShared = static_cast<int>(sizeof(SampleShared));

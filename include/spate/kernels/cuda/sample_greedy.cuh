@@ -111,11 +111,11 @@ __global__ void __launch_bounds__(kGreedyThreads)
 inline cudaError_t launch_greedy(const GreedyParams& p, cudaStream_t stream) {
   if (p.vocab < 1) return cudaErrorInvalidValue;
   const bool vector = p.vocab % 4 == 0 && is_aligned(p.logits, p.stride * 4);
-  const int cluster = blocks_of_row(p.rows);
+  const auto kernel = vector ? greedy_kernel<true> : greedy_kernel<false>;
+  const int cluster = has_clusters(kernel) ? blocks_of_row(p.rows) : 1;
   const LaunchShape shape{dim3(static_cast<unsigned>(p.rows * cluster)), kGreedyThreads,
                           p.dependent_launch, cluster};
-  return vector ? launch_rows(greedy_kernel<true>, p, shape, stream)
-                : launch_rows(greedy_kernel<false>, p, shape, stream);
+  return launch_rows(kernel, p, shape, stream);
 }
 
 }  // namespace spate::cuda
