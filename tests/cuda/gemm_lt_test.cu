@@ -126,7 +126,7 @@ template <class In, class Out>
 void check_rows(const LtCase& c) {
   const Fixture f;
   for (const std::int64_t m : {1, 3, 17, 64, 100, 257}) check<In, Out>(f, c, m);
-  EXPECT_EQ(f.lt->n_tuned(), 6);
+  EXPECT_EQ(f.lt->n_tuned(), 5);  // not of 257 rows
 }
 
 TEST(GemmLt, MultipliesBf16) {

@@ -65,7 +65,9 @@ BitTrial::BitTrial(const LtProblem& like, CUstream_st* stream) : problem_(like),
 
 const LtProblem& BitTrial::next() {
   const std::int64_t n_bytes = problem_.m * problem_.n * size_of(problem_.out);
-  cudaMemsetAsync(problem_.d, 0, static_cast<std::size_t>(n_bytes), stream_);
+  // What is added to is no zero, which would hide in which order it is added.
+  cudaMemsetAsync(problem_.d, problem_.accumulate ? 0x3f : 0, static_cast<std::size_t>(n_bytes),
+                  stream_);
   return problem_;
 }
 

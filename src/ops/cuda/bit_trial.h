@@ -14,7 +14,7 @@ class BitTrial {
 
   /// False: there was no memory for it.
   bool ready() const { return problem_.d != nullptr; }
-  /// To be run with an algorithm; its d is zero before.
+  /// To be run with an algorithm; its d is zero before, or 0.747 where it is added to.
   const LtProblem& next();
   /// What ran is what others must equal.
   void keep();

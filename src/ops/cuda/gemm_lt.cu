@@ -16,42 +16,25 @@
 #include "ops/cuda/bit_trial.h"
 #include "ops/cuda/cublaslt.h"
 #include "ops/cuda/gemm_lt.h"
+#include "ops/cuda/lt_plan.h"
 #include "ops/cuda/measuring.h"
 
 namespace spate::ops::cuda {
 namespace {
 
-constexpr int kCandidates = 12;
 constexpr int kRounds = 3;  // the first of them warms up
-// Products of many rows are all alike to the library, and measuring them takes longer than it
-// saves.
-constexpr std::int64_t kFewRows = 64, kMeasuredRows = 2048;
+// What is the fastest alone is not under the load that products of more rows are: once the chip is
+// at its power limit, the library's first choice is better (within 5 % of the best of its 8, where
+// the fastest alone was up to 9 % off). It also takes no time to find.
+constexpr std::int64_t kFewRows = 64, kMeasuredRows = 128;
 constexpr std::int64_t kRowsThatStandForAll = 256;            // with LtOptions::deterministic
 constexpr std::int64_t kFlushBytes = std::int64_t{96} << 20;  // more than the L2 cache of any chip
-
-cudaDataType_t library_type(DType t) {
-  switch (t) {
-    case DType::kBF16:
-      return CUDA_R_16BF;
-    case DType::kF16:
-      return CUDA_R_16F;
-    case DType::kF8E4M3:
-      return CUDA_R_8F_E4M3;
-    default:
-      return CUDA_R_32F;
-  }
-}
 
 Error library_error(const char* what, int status, const LtProblem& p) {
   return {ErrorCode::kInternal,
           fmt::format("cuBLASLt: {} failed (status {}) for {} x {} x {}, {} to {}", what, status,
                       p.m, p.n, p.k, name_of(p.in), name_of(p.out))};
 }
-
-/// The library's result type in a type with a name (nvcc 13.0 fails on vectors of the other).
-struct Candidate {
-  cublasLtMatmulHeuristicResult_t result;
-};
 
 /// What an algorithm is chosen by.
 struct Key {
@@ -73,74 +56,6 @@ std::int64_t bucket_of(std::int64_t m) {
   while (step * 4 < m) step *= 2;
   return (m + step - 1) / step * step;
 }
-
-/// The library's view of a problem. It counts columns first, so that d^T = w a^T: its A is w, its
-/// B is a, both with contiguous k.
-class Plan {
- public:
-  Plan(const LtProblem& p, bool fused_bias) {
-    const cudaDataType_t in = library_type(p.in), out = library_type(p.out);
-    cublasLtMatmulDescInit(&operation_, CUBLAS_COMPUTE_32F, CUDA_R_32F);
-    set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
-    if (p.in == DType::kF8E4M3) {
-      set(CUBLASLT_MATMUL_DESC_FAST_ACCUM, std::int8_t{1});
-      set(CUBLASLT_MATMUL_DESC_A_SCALE_MODE, CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F);
-      set(CUBLASLT_MATMUL_DESC_B_SCALE_MODE, CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F);
-      set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, p.w_scales);
-      set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, p.a_scales);
-    }
-    if (fused_bias) {
-      set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, CUDA_R_32F);
-      set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
-    }
-    const auto n = static_cast<std::uint64_t>(p.n), k = static_cast<std::uint64_t>(p.k);
-    const auto m = static_cast<std::uint64_t>(p.m);
-    cublasLtMatrixLayoutInit(&w_, in, k, n, p.k);
-    cublasLtMatrixLayoutInit(&a_, in, k, m, p.a_stride == 0 ? p.k : p.a_stride);
-    cublasLtMatrixLayoutInit(&d_, out, n, m, p.d_stride == 0 ? p.n : p.d_stride);
-  }
-
-  std::vector<Candidate> candidates(cublasLtHandle_t handle, int count, const LtScratch& scratch,
-                                    bool whole_k) {
-    cublasLtMatmulPreferenceOpaque_t preference;
-    cublasLtMatmulPreferenceInit(&preference);
-    const auto n_bytes = static_cast<std::size_t>(scratch.n_bytes);
-    cublasLtMatmulPreferenceSetAttribute(&preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                         &n_bytes, sizeof n_bytes);
-    const std::uint32_t no_splits = CUBLASLT_REDUCTION_SCHEME_NONE;
-    if (whole_k) {
-      cublasLtMatmulPreferenceSetAttribute(&preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
-                                           &no_splits, sizeof no_splits);
-    }
-    cublasLtMatmulHeuristicResult_t results[kCandidates];
-    int n_found = 0;
-    if (cublasLtMatmulAlgoGetHeuristic(handle, &operation_, &w_, &a_, &d_, &d_, &preference,
-                                       std::min(count, kCandidates), results,
-                                       &n_found) != CUBLAS_STATUS_SUCCESS) {
-      return {};
-    }
-    std::vector<Candidate> found;
-    for (int i = 0; i < n_found; ++i) found.push_back({results[i]});
-    return found;
-  }
-
-  cublasStatus_t launch(cublasLtHandle_t handle, const LtProblem& p,
-                        const cublasLtMatmulAlgo_t& algorithm, const LtScratch& scratch) {
-    const float alpha = 1.0F, beta = p.accumulate ? 1.0F : 0.0F;
-    return cublasLtMatmul(handle, &operation_, &alpha, p.w, &w_, p.a, &a_, &beta, p.d, &d_, p.d,
-                          &d_, &algorithm, scratch.workspace,
-                          static_cast<std::size_t>(scratch.n_bytes), scratch.stream);
-  }
-
- private:
-  template <class T>
-  void set(cublasLtMatmulDescAttributes_t attribute, T value) {
-    cublasLtMatmulDescSetAttribute(&operation_, attribute, &value, sizeof value);
-  }
-  cublasLtMatmulDescOpaque_t operation_{};
-  cublasLtMatrixLayoutOpaque_t w_{}, a_{}, d_{};
-};
 
 template <class T>
 __global__ void add_bias_kernel(T* d, const float* bias, std::int64_t n, std::int64_t stride) {
@@ -165,12 +80,6 @@ cudaError_t add_bias(const LtProblem& p, cudaStream_t stream) {
     add_bias_kernel<<<grid, kThreads, 0, stream>>>(static_cast<__half*>(p.d), p.bias, p.n, stride);
   }
   return cudaGetLastError();
-}
-
-bool is_capturing(cudaStream_t stream) {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  return cudaStreamIsCapturing(stream, &status) != cudaSuccess ||
-         status != cudaStreamCaptureStatusNone;
 }
 
 void check_problem(const LtProblem& p) {
@@ -201,36 +110,37 @@ struct GemmLt::State {
   }
 
   Key key_of(const LtProblem& p) const {
-    // Beyond what is measured, all numbers of rows are one to a deterministic product.
-    const std::int64_t m = options.deterministic ? std::min(p.m, kMeasuredRows + 1) : p.m;
-    return {bucket_of(m), p.n, p.k, p.in, p.out, p.bias != nullptr, p.accumulate};
+    return {bucket_of(p.m), p.n, p.k, p.in, p.out, p.bias != nullptr, p.accumulate};
   }
-  bool may_measure(const LtProblem& p, const LtScratch& scratch) const {
+  /// Whether products may be run to choose an algorithm.
+  bool may_try(const LtProblem& p, const LtScratch& scratch) const {
     const bool worth_it = options.deterministic || p.m <= kMeasuredRows;
     return options.tune && worth_it && !is_capturing(scratch.stream);
   }
   Result<Choice> choose(const LtProblem& p, const LtScratch& scratch, bool measure);
   Result<Choice> choose_alike(const LtProblem& p, const LtScratch& scratch, bool measure);
   Result<Choice> stands_for_all(const LtProblem& p, const LtScratch& scratch);
-  std::vector<Candidate> alike(const LtProblem& p, const LtScratch& scratch, const Choice& first);
+  Result<void> launch(const LtProblem& p, const LtScratch& scratch, const Choice& choice) const;
+  std::vector<LtCandidate> alike(const LtProblem& p, const LtScratch& scratch,
+                                 const Choice& standard);
   Choice fastest(const LtProblem& p, const LtScratch& scratch, bool fused_bias,
-                 const std::vector<Candidate>& candidates);
+                 const std::vector<LtCandidate>& candidates);
 };
 
 // Timed with a cold cache, into memory of its own, so that d keeps what it holds.
 GemmLt::State::Choice GemmLt::State::fastest(const LtProblem& p, const LtScratch& scratch,
                                              bool fused_bias,
-                                             const std::vector<Candidate>& candidates) {
+                                             const std::vector<LtCandidate>& candidates) {
   Choice best{candidates.front().result.algo, fused_bias};
   const Temporary flush(kFlushBytes);
   const Temporary out(p.m * std::max(p.d_stride, p.n) * size_of(p.out));
   if (flush.data() == nullptr || out.data() == nullptr) return best;
   LtProblem trial = p;
   trial.d = out.data();
-  Plan plan(trial, fused_bias);
+  LtPlan plan(trial, fused_bias);
   Stopwatch watch(scratch.stream);
   float best_ms = -1;
-  for (const Candidate& candidate : candidates) {
+  for (const LtCandidate& candidate : candidates) {
     if (candidate.result.state != CUBLAS_STATUS_SUCCESS) continue;
     float least = -1;
     for (int round = 0; round < kRounds; ++round) {
@@ -258,10 +168,12 @@ Result<GemmLt::State::Choice> GemmLt::State::choose(const LtProblem& p, const Lt
   if (options.deterministic) return choose_alike(p, scratch, measure);
   bool fused_bias = p.bias != nullptr;
   const int count = !measure ? 1 : p.m <= kFewRows ? kCandidates : kCandidates / 4;
-  auto found = Plan(p, fused_bias).candidates(handle, count, scratch, false);
+  LtProblem asked = p;
+  if (p.m > kMeasuredRows) asked.m = key.bucket;  // the same choice whichever comes first
+  auto found = LtPlan(asked, fused_bias).candidates(handle, count, scratch, false);
   if (found.empty() && fused_bias) {
     fused_bias = false;
-    found = Plan(p, false).candidates(handle, count, scratch, false);
+    found = LtPlan(asked, false).candidates(handle, count, scratch, false);
   }
   if (found.empty()) return library_error("the search for an algorithm", 0, p);
   if (!measure) {
@@ -282,51 +194,57 @@ Result<GemmLt::State::Choice> GemmLt::State::stands_for_all(const LtProblem& p,
   LtProblem asked = p;
   asked.m = kRowsThatStandForAll;
   for (const bool fused_bias : {p.bias != nullptr, false}) {
-    const auto found = Plan(asked, fused_bias).candidates(handle, 1, scratch, true);
+    const auto found = LtPlan(asked, fused_bias).candidates(handle, 1, scratch, true);
     if (!found.empty()) return choices[key] = Choice{found.front().result.algo, fused_bias};
   }
   return library_error("the search for an algorithm", 0, p);
 }
 
 // Tiles of any size make the same sums if each is one chain over k, so other algorithms may do what
-// the first one does, faster. Not all of them are such chains: each is tried.
-std::vector<Candidate> GemmLt::State::alike(const LtProblem& p, const LtScratch& scratch,
-                                            const Choice& first) {
-  std::vector<Candidate> found(1);
-  found.front().result.algo = first.algorithm;
+// the standard one does, faster. Not all of them are such chains: each is tried. Of few rows, all
+// that are alike, to be timed; of many, the library's first.
+std::vector<LtCandidate> GemmLt::State::alike(const LtProblem& p, const LtScratch& scratch,
+                                              const Choice& standard) {
+  std::vector<LtCandidate> found(1);
+  found.front().result.algo = standard.algorithm;
   found.front().result.state = CUBLAS_STATUS_SUCCESS;
   BitTrial trial(p, scratch.stream);
   if (!trial.ready()) return found;
-  Plan plan(trial.next(), first.fused_bias);
-  if (plan.launch(handle, trial.next(), first.algorithm, scratch) != CUBLAS_STATUS_SUCCESS)
+  LtPlan plan(trial.next(), standard.fused_bias);
+  if (plan.launch(handle, trial.next(), standard.algorithm, scratch) != CUBLAS_STATUS_SUCCESS)
     return found;
   trial.keep();
+  const bool many = p.m > kMeasuredRows;
   // The library's suggestions for some numbers of rows miss tiles that suit others.
   for (const std::int64_t rows : {p.m, std::int64_t{17}, std::int64_t{128}}) {
     LtProblem asked = p;
-    asked.m = rows;
-    for (const Candidate& c :
-         Plan(asked, first.fused_bias).candidates(handle, kCandidates, scratch, true)) {
-      const bool known = std::any_of(found.begin(), found.end(), [&](const Candidate& f) {
+    asked.m = many ? bucket_of(rows) : rows;
+    for (const LtCandidate& c :
+         LtPlan(asked, standard.fused_bias).candidates(handle, kCandidates, scratch, true)) {
+      const bool known = std::any_of(found.begin(), found.end(), [&](const LtCandidate& f) {
         return std::memcmp(&f.result.algo, &c.result.algo, sizeof c.result.algo) == 0;
       });
+      if (known && many) return found;
       if (known) continue;
       const bool runs =
           plan.launch(handle, trial.next(), c.result.algo, scratch) == CUBLAS_STATUS_SUCCESS;
-      if (runs && trial.same()) found.push_back(c);
+      const bool same = runs && trial.same();
+      if (same && many) return {c};
+      if (same) found.push_back(c);
     }
+    if (many) return found;
   }
   return found;
 }
 
 Result<GemmLt::State::Choice> GemmLt::State::choose_alike(const LtProblem& p,
                                                           const LtScratch& scratch, bool measure) {
-  const Result<Choice> first = stands_for_all(p, scratch);
-  if (!first || !measure) return first;
-  const std::vector<Candidate> candidates = alike(p, scratch, *first);
-  LtProblem timed = p;
-  timed.m = std::min(p.m, kMeasuredRows);
-  return choices[key_of(p)] = fastest(timed, scratch, first->fused_bias, candidates);
+  const Result<Choice> standard = stands_for_all(p, scratch);
+  if (!standard || !measure) return standard;
+  const std::vector<LtCandidate> candidates = alike(p, scratch, *standard);
+  const bool few = p.m <= kMeasuredRows;
+  return choices[key_of(p)] = few ? fastest(p, scratch, standard->fused_bias, candidates)
+                                  : Choice{candidates.front().result.algo, standard->fused_bias};
 }
 
 GemmLt::GemmLt(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -354,33 +272,45 @@ Result<std::unique_ptr<GemmLt>> GemmLt::create(const LtOptions& options) {
 
 Result<void> GemmLt::tune(const LtProblem& p, const LtScratch& scratch) {
   check_problem(p);
-  const bool measure = state_->may_measure(p, scratch);
+  const bool measure = state_->may_try(p, scratch);
   const auto choice = state_->choose(p, scratch, measure);
   if (!choice) return choice.error();
+  return {};
+}
+
+Result<void> GemmLt::State::launch(const LtProblem& p, const LtScratch& scratch,
+                                   const Choice& choice) const {
+  LtPlan plan(p, choice.fused_bias);
+  cublasStatus_t status = plan.launch(handle, p, choice.algorithm, scratch);
+  if (status != CUBLAS_STATUS_SUCCESS && !options.deterministic) {
+    // What suits the bucket may not suit this number of rows.
+    const auto found = plan.candidates(handle, 1, scratch, false);
+    if (!found.empty()) status = plan.launch(handle, p, found.front().result.algo, scratch);
+  }
+  if (status != CUBLAS_STATUS_SUCCESS) {
+    return library_error("the product", static_cast<int>(status), p);
+  }
+  if (p.bias == nullptr || choice.fused_bias) return {};
+  if (const cudaError_t error = add_bias(p, scratch.stream); error != cudaSuccess) {
+    return Error{ErrorCode::kInternal, fmt::format("bias: {}", cudaGetErrorString(error))};
+  }
   return {};
 }
 
 Result<void> GemmLt::run(const LtProblem& p, const LtScratch& scratch) {
   if (p.m == 0) return {};
   check_problem(p);
-  const bool measure = state_->may_measure(p, scratch);
+  const bool measure = state_->may_try(p, scratch);
   const auto choice = state_->choose(p, scratch, measure);
   if (!choice) return choice.error();
-  Plan plan(p, choice->fused_bias);
-  cublasStatus_t status = plan.launch(state_->handle, p, choice->algorithm, scratch);
-  if (status != CUBLAS_STATUS_SUCCESS && !state_->options.deterministic) {
-    // What suits the bucket may not suit this number of rows.
-    const auto found = plan.candidates(state_->handle, 1, scratch, false);
-    if (!found.empty()) status = plan.launch(state_->handle, p, found.front().result.algo, scratch);
-  }
-  if (status != CUBLAS_STATUS_SUCCESS) {
-    return library_error("the product", static_cast<int>(status), p);
-  }
-  if (p.bias == nullptr || choice->fused_bias) return {};
-  if (const cudaError_t error = add_bias(p, scratch.stream); error != cudaSuccess) {
-    return Error{ErrorCode::kInternal, fmt::format("bias: {}", cudaGetErrorString(error))};
-  }
-  return {};
+  return state_->launch(p, scratch, *choice);
+}
+
+Result<void> GemmLt::run_for_all_rows(const LtProblem& p, const LtScratch& scratch) {
+  check_problem(p);
+  const auto choice = state_->stands_for_all(p, scratch);
+  if (!choice) return choice.error();
+  return state_->launch(p, scratch, *choice);
 }
 
 std::int64_t GemmLt::n_tuned() const { return state_->n_tuned; }

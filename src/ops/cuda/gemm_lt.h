@@ -1,6 +1,6 @@
 // GemmLt: products of many rows through cuBLASLt, with a cache of which algorithm is fastest for
 // which shape. It owns the library's handle; matrices and workspace belong to the caller. Products
-// of up to 16 rows are the streaming kernel's (kernels/cuda/gemm_stream.cuh).
+// of up to 16 rows have kernels of their own (kernels/cuda/gemm_stream.cuh, gemm_chain.cuh).
 #pragma once
 
 #include <cstdint>
@@ -58,6 +58,8 @@ class GemmLt {
   GemmLt& operator=(const GemmLt&) = delete;
 
   Result<void> run(const LtProblem& problem, const LtScratch& scratch);
+  /// With LtOptions::deterministic: by the algorithm that stands for all numbers of rows.
+  Result<void> run_for_all_rows(const LtProblem& problem, const LtScratch& scratch);
   /// Finds the algorithm for a problem's shape without running it: d is not written. May allocate
   /// and free device memory, and waits for the stream.
   Result<void> tune(const LtProblem& problem, const LtScratch& scratch);

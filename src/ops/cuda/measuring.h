@@ -8,6 +8,14 @@
 
 namespace spate::ops::cuda {
 
+/// Whether what is launched there becomes part of a graph and does not run: nothing can be
+/// measured.
+inline bool is_capturing(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  return cudaStreamIsCapturing(stream, &status) != cudaSuccess ||
+         status != cudaStreamCaptureStatusNone;
+}
+
 /// Device memory for the time of a measurement; null when there is none to spare.
 class Temporary {
  public:
