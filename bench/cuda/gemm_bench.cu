@@ -1,16 +1,20 @@
-// Linear layers of a decode step: the streaming product, the widening product (q8, q4) and
-// cuBLASLt, each product alone (weights in rotation, so that they are never in a cache) and all of
-// a model's in order, in CUDA graphs with programmatic dependent launch.
-// bench_cuda_gemm [lt | stream | widen | steps | step] [8b | 1b] [copies in flight] [format]
+// Linear layers of a decode step: the chain product, the streaming product, the widening product
+// (q8, q4) and cuBLASLt, each product alone (weights in rotation, so that they are never in a
+// cache) and all of a model's in order, in CUDA graphs with programmatic dependent launch.
+// bench_cuda_gemm [lt | chain | stream | widen | steps | step] [8b | 1b] [copies in flight]
+// [format]
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <cuda_bf16.h>
 
 #include "bench/cuda/graph_timer.h"
+#include "ops/cuda/chain_gemm.h"
 #include "ops/cuda/gemm_lt.h"
 #include "ops/cuda/stream_gemm.h"
 #include "ops/cuda/widen_gemm.h"
@@ -88,6 +92,7 @@ class Model {
   const DeviceMatrix& matrix(int kind, int layer) const {
     return matrices[kind == 4 ? matrices.size() - 1 : static_cast<std::size_t>(layer * 4 + kind)];
   }
+  int streamed_rows() const { return cuda::stream_max_rows(stream_format(format_)); }
   int layers(int kind) const { return kind == 4 ? 1 : s.layers; }
   double bytes(int kind) const {
     const DeviceMatrix& m = matrix(kind, 0);
@@ -141,6 +146,28 @@ class Model {
         format_ == DeviceFormat::kQ8 ? ops::cuda::widen_gemm_q8 : ops::cuda::widen_gemm_q4;
     return launch(p, 132, stream);
   }
+  // The bare product, gated and added like the streaming one.
+  cudaError_t launch_chain(int kind, int layer, int rows, int kilobytes,
+                           cudaStream_t stream) const {
+    const DeviceMatrix& m = matrix(kind, layer);
+    cuda::ChainGemmParams p;
+    p.weights = m.weights;
+    p.n = m.n;
+    p.k = m.k;
+    p.rows = rows;
+    p.x = wide;
+    p.x_stride = m.k;
+    using Output = cuda::ChainOutput;
+    constexpr Output kOutputs[] = {Output::kNarrow, Output::kAddF32, Output::kGated,
+                                   Output::kAddF32, Output::kF32};
+    p.output = kOutputs[kind];
+    void* const outs[] = {qkv, x, h, x, logits};
+    const std::int64_t strides[] = {s.qkv, s.hidden, s.ffn, s.hidden, s.vocab};
+    p.out = outs[kind];
+    p.out_stride = strides[kind];
+    p.copies_in_flight = kilobytes;
+    return ops::cuda::chain_gemm_bf16(p, 132, stream);
+  }
   ops::cuda::LtProblem problem(int kind, int layer, int rows) const {
     const DeviceMatrix& m = matrix(kind, layer);
     ops::cuda::LtProblem p;
@@ -182,6 +209,7 @@ void time_products(const Model& m, int copies) {
   for (int kind = 0; kind < kProducts; ++kind) {
     std::printf("%s %-8s", m.s.name, kNames[kind]);
     for (const int rows : {1, 4, 8, 16}) {
+      if (rows > m.streamed_rows()) break;
       GraphTimer timer(std::max(4, m.layers(kind)));
       timer.add("", [&](int i, cudaStream_t stream) {
         return m.launch(kind, i % m.layers(kind), rows, copies, stream);
@@ -202,6 +230,7 @@ void time_steps(const Model& m, int copies) {
   for (int kind = 0; kind < kProducts; ++kind) bytes += m.bytes(kind) * m.layers(kind);
   std::printf("%s step, %d copies:", m.s.name, copies);
   for (const int rows : {1, 2, 4, 8, 9, 16}) {
+    if (rows > m.streamed_rows()) break;
     GraphTimer timer(1);
     timer.add("", [&](int, cudaStream_t stream) {
       for (int layer = 0; layer < m.s.layers; ++layer) {
@@ -240,6 +269,30 @@ void time_widening(const Model& m) {
     }
     std::printf("  sum %.0f us\n", sum);
     std::fflush(stdout);
+  }
+}
+
+// The chain product beside the streaming one.
+void time_chains(const Model& m) {
+  for (const int rows : {1, 8, 16}) {
+    for (int kind = 0; kind < kProducts; ++kind) {
+      GraphTimer timer(std::max(4, m.layers(kind)));
+      if (rows <= cuda::stream_max_rows(StreamFormat::kBF16)) {
+        timer.add("stream", [&](int i, cudaStream_t stream) {
+          return m.launch(kind, i % m.layers(kind), rows, 3, stream);
+        });
+      }
+      for (const int kilobytes : {0, 32, 48, 64}) {
+        timer.add("chain " + std::to_string(kilobytes), [&](int i, cudaStream_t stream) {
+          return m.launch_chain(kind, i % m.layers(kind), rows, kilobytes, stream);
+        });
+      }
+      std::printf("%s %s M=%d:", m.s.name, kNames[kind], rows);
+      timer.run(
+          [&](const std::string& name, double us) { std::printf("  %s %.2f", name.c_str(), us); });
+      std::printf("  (limit %.2f)\n", m.bytes(kind) / 4.6e6);
+      std::fflush(stdout);
+    }
   }
 }
 
@@ -283,6 +336,7 @@ int run(int argc, char** argv) {
   const int copies = argc > 3 ? std::atoi(argv[3]) : 3;
   const Model m(kShapes[model == "1b" ? 1 : 0], format_named(argc > 4 ? argv[4] : "bf16"));
   if (what == "lt") time_lt(m);
+  if (what == "chain") time_chains(m);
   if (what == "stream") time_products(m, copies);
   if (what == "widen") time_widening(m);
   if (what == "steps") {

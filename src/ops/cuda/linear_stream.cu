@@ -39,7 +39,7 @@ bool streams(const Gpu& gpu, const DeviceMatrix& w, std::int64_t rows, StreamRes
   const std::optional<k::StreamFormat> format = stream_format(w.format);
   // Its sums have another order than those of more rows.
   if (gpu.deterministic()) return false;
-  return format && gpu.architecture() == 90 && rows > 0 && rows <= k::kStreamMaxRows &&
+  return format && gpu.architecture() == 90 && rows > 0 && rows <= k::stream_max_rows(*format) &&
          k::supports_stream_gemm(*format, w.n, w.k, result == StreamResult::kGated);
 }
 

@@ -1,4 +1,4 @@
-// Products of 1 to 16 rows, as long as reading the weights once. What surrounds them is fused:
+// Products of few rows, as long as reading the weights once. What surrounds them is fused:
 // RMSNorm of the input; bias, residual or gate of the output.
 #pragma once
 

@@ -8,9 +8,9 @@ namespace {
 
 namespace k = spate::cuda;
 
-/// Fewer are streamed; of more, a bf16 copy of the weights costs less than the library's kernels
-/// win.
-constexpr std::int64_t kFewestRows = 17, kMostRows = 256;
+/// Fewer are streamed, which is faster; of more, a bf16 copy of the weights costs less than the
+/// library's kernels win.
+constexpr std::int64_t kFewestRows = 9, kMostRows = 256;
 
 k::WidenOutput output_of(DType out, bool accumulate) {
   if (accumulate) return k::WidenOutput::kAddF32;

@@ -1,6 +1,7 @@
-// Product of 1 to 16 rows with a weight matrix, for Hopper (sm_90a): y = x W^T with what surrounds
-// it fused (RMSNorm of x; bias, residual or gate of y). Public: StreamGemmParams, StreamFormat,
-// supports_stream_gemm, launch_stream_gemm. The kernel owns nothing.
+// Product of 1 to 8 rows (with e4m3 weights 16) with a weight matrix, for Hopper
+// (sm_90a): y = x W^T with what surrounds it fused (RMSNorm of x; bias, residual or gate of y).
+// Public: StreamGemmParams, StreamFormat, supports_stream_gemm, launch_stream_gemm. The kernel owns
+// nothing.
 //
 // It is a stream of weights: 2 rows operations a byte (bf16) at 4.6 TB/s, so nothing but the stream
 // matters. One block an SM; a producer thread fills a ring of stages before the kernel's
@@ -127,10 +128,13 @@ inline int stream_octets(const StreamGemmParams& p, int sm_count) {
 
 template <StreamFormat kFormat, int kOctets, int kSlice>
 cudaError_t launch_stream_rows(const StreamGemmParams& p, int sm_count, cudaStream_t stream) {
-  return p.rows > 8 ? launch_stream_kernel<StreamKernel<kFormat, kOctets, true, kSlice>>(
-                          p, sm_count, stream)
-                    : launch_stream_kernel<StreamKernel<kFormat, kOctets, false, kSlice>>(
-                          p, sm_count, stream);
+  if constexpr (stream_max_rows(kFormat) > 8) {
+    if (p.rows > 8) {
+      return launch_stream_kernel<StreamKernel<kFormat, kOctets, true, kSlice>>(p, sm_count,
+                                                                                stream);
+    }
+  }
+  return launch_stream_kernel<StreamKernel<kFormat, kOctets, false, kSlice>>(p, sm_count, stream);
 }
 
 // Launches on `stream`; captures into graphs. The choice of tiles and slices depends on n
@@ -138,7 +142,7 @@ cudaError_t launch_stream_rows(const StreamGemmParams& p, int sm_count, cudaStre
 template <StreamFormat kFormat>
 cudaError_t launch_stream_gemm(const StreamGemmParams& p, int sm_count, cudaStream_t stream) {
   if (!supports_stream_gemm(kFormat, p.n, p.k, p.output == StreamOutput::kGated) || p.rows < 0 ||
-      p.rows > kStreamMaxRows || p.out_stride % 4 != 0 ||
+      p.rows > stream_max_rows(kFormat) || p.out_stride % 4 != 0 ||
       (kFormat == StreamFormat::kF16 && p.norm_weight != nullptr)) {
     return cudaErrorInvalidValue;
   }

@@ -65,18 +65,21 @@ class StreamConsumer {
   // warp's part of them into shared memory begin, in the order of k_of. There is room where nothing
   // is carried between slices.
   __device__ __forceinline__ void stage_norm() const {
-    if (!C::kNorms || a_.p.norm_weight == nullptr || a_.p.k > C::kSlice) return;
+    if constexpr (C::kNorms) {
+      if (a_.p.norm_weight == nullptr || a_.p.k > C::kSlice) return;
 #pragma unroll
-    for (int i = 0; i < C::kSliceGroups / 4; ++i) {
-      const int group = i * 4 + lane_ / 8, in_group = lane_ % 8 * 4;
-      const int k = k_of(0, group) - (lane_ & 3) * 8 + in_group;
-      if (k < a_.p.k) {
-        const std::uint32_t to = smem_address(staged_norm() + group * C::kGroup + in_group);
-        asm volatile("cp.async.cg.shared.global [%0],[%1],16;" ::"r"(to), "l"(a_.p.norm_weight + k)
-                     : "memory");
+      for (int i = 0; i < C::kSliceGroups / 4; ++i) {
+        const int group = i * 4 + lane_ / 8, in_group = lane_ % 8 * 4;
+        const int k = k_of(0, group) - (lane_ & 3) * 8 + in_group;
+        if (k < a_.p.k) {
+          const std::uint32_t to = smem_address(staged_norm() + group * C::kGroup + in_group);
+          asm volatile("cp.async.cg.shared.global [%0],[%1],16;" ::"r"(to),
+                       "l"(a_.p.norm_weight + k)
+                       : "memory");
+        }
       }
+      asm volatile("cp.async.commit_group;" ::: "memory");
     }
-    asm volatile("cp.async.commit_group;" ::: "memory");
   }
   __device__ __forceinline__ float* staged_norm() const {  // [kSliceGroups][32]
     return reinterpret_cast<float*>(shared_.carry(0)) + warp_ * C::kSliceGroups * C::kGroup;

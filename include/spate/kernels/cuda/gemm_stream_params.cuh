@@ -1,4 +1,4 @@
-// What a launch of the streaming product (1 to 16 rows) is given, which variant it is, and its map
+// What a launch of the streaming product (few rows) is given, which variant it is, and its map
 // of shared memory. The kernel is gemm_stream.cuh.
 #pragma once
 #include <cstdint>
@@ -14,14 +14,16 @@
 
 namespace spate::cuda {
 
-inline constexpr int kStreamMaxRows = 16;
-
 enum class StreamFormat : std::uint8_t { kBF16, kF16, kFp8, kQ8, kQ4 };
 
 // Whether weights are rows of 16-bit numbers, as the matrix instruction takes them.
 constexpr bool has_plain_weights(StreamFormat f) {
   return f == StreamFormat::kBF16 || f == StreamFormat::kF16;
 }
+
+// Of more rows the chain product (gemm_chain.cuh) is faster, or, with q8 and q4, the widening one
+// (gemm_widen.cuh).
+constexpr int stream_max_rows(StreamFormat f) { return f == StreamFormat::kFp8 ? 16 : 8; }
 
 enum class StreamOutput : std::uint8_t {
   kNarrow,  // out = y, in the type of rows
@@ -39,7 +41,7 @@ struct StreamGemmParams {
   const float* weight_scales = nullptr;  // kFp8: [n]
   std::int64_t n = 0;
   std::int64_t k = 0;
-  int rows = 0;             // 1 to 16
+  int rows = 0;             // up to stream_max_rows
   const void* x = nullptr;  // [rows, k]; with norm_weight f32
   std::int64_t x_stride = 0;
   const std::int32_t* row_index = nullptr;  // x row of each row, or null: 0, 1, 2 ...

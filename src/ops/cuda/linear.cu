@@ -1,0 +1,301 @@
+#include "core/check.h"
+#include "device/gpu_timeline.h"
+#include "ops/cuda/device_batch.h"
+#include "ops/cuda/launching.h"
+#include "ops/cuda/linear_chain.h"
+#include "ops/cuda/linear_state.h"
+#include "ops/cuda/linear_stream.h"
+#include "ops/cuda/linear_widen.h"
+#include "ops/cuda/op_costs.h"
+#include "ops/cuda/operators.h"
+#include "quant/device_matrix.h"
+#include "spate/kernels/cuda/activation.cuh"
+#include "spate/kernels/cuda/normalize.cuh"
+#include "spate/kernels/cuda/qkv.cuh"
+
+namespace spate::ops::cuda {
+namespace {
+
+namespace k = spate::cuda;
+
+/// What the matrix's arithmetic takes: f32 and f16 with such weights, else bf16.
+DType input_of(const DeviceMatrix& w) {
+  if (w.format == DeviceFormat::kF32) return DType::kF32;
+  return w.format == DeviceFormat::kF16 ? DType::kF16 : DType::kBF16;
+}
+
+OpCost product_cost(const char* name, const Rows& x, const Matrix& matrix) {
+  const DeviceMatrix& w = *matrix.on_device();
+  return {.name = name,
+          .k = w.k,
+          .n = w.n,
+          .rows = rows_class(x.count()),
+          .arithmetic = w.format == DeviceFormat::kF32   ? Arithmetic::kF32
+                        : w.format == DeviceFormat::kFp8 ? Arithmetic::kFp8
+                                                         : Arithmetic::kBF16,
+          .operations = 2.0 * static_cast<double>(x.count() * w.k * w.n),
+          .n_bytes =
+              static_cast<double>(weight_bytes(w.format, w.n, w.k) + scale_bytes(w.format, w.n))};
+}
+
+/// How a matrix takes rows, besides their type.
+struct RowOrder {
+  float* scales = nullptr;  // kF8E4M3: of each row
+  bool dealt = false;       // for the widening product
+};
+
+/// The rows as the matrix takes them: normalized, narrowed; e4m3 with a scale a row.
+Tensor input_rows(Device& device, Arena& arena, const Rows& x, DType type, RowOrder order = {}) {
+  SPATE_CHECK(order.dealt || !x.packed);
+  if (x.packed) return x.values;
+  if (!x.norm && x.values.dtype() == type && !order.dealt) return x.values;
+  const Tensor out = arena.allocate(type, {x.count(), x.values.dim(1)});
+  const GpuOpTimer timer(device, [&] { return moving_cost("normalize", {x.values, out}); });
+  k::NormalizeParams p{};
+  p.x = x.values.data();
+  p.x_type = row_type(x.values.dtype());
+  p.x_stride = x.values.stride(0);
+  if (x.norm) {
+    p.norm = x.norm->kind == NormParams::Kind::kRms ? k::RowNorm::kRms : k::RowNorm::kLayer;
+    p.weight = x.norm->weight;
+    p.bias = x.norm->bias;
+    p.eps = x.norm->eps;
+  }
+  p.out = out.data();
+  p.out_type = row_type(type);
+  p.out_stride = out.stride(0);
+  p.scales = order.scales;
+  p.dealt = order.dealt;
+  p.rows = x.count();
+  p.k = static_cast<int>(out.dim(1));
+  p.dependent_launch = device.gpu()->dependent_launch();
+  check(k::launch_normalize(p, device.gpu()->stream()), "a normalization");
+  return out;
+}
+
+bool is_quantized(DeviceFormat f) { return f == DeviceFormat::kQ8 || f == DeviceFormat::kQ4; }
+
+/// Quantized weights are widened a part at a time, for products of many rows.
+void multiply_widened(Device& device, Arena& arena, LtProblem problem, const DeviceMatrix& w) {
+  constexpr std::int64_t kBytes = std::int64_t{64} << 20;
+  const std::int64_t mark = arena.mark();
+  const std::int64_t at_once =
+      std::min(w.n, std::max<std::int64_t>(16, kBytes / (2 * w.k) / 16 * 16));
+  const Tensor part = arena.allocate(DType::kBF16, {at_once, w.k});
+  auto* d = static_cast<std::byte*>(problem.d);
+  problem.d_stride = problem.d_stride == 0 ? w.n : problem.d_stride;
+  for (std::int64_t first = 0; first < w.n; first += at_once) {
+    problem.n = std::min(at_once, w.n - first);
+    device_done(dequantize_rows(w, first, problem.n, part.data(), device.gpu()->stream()));
+    problem.w = part.data();
+    problem.d = d + first * size_of(problem.out);
+    problem.bias = w.bias == nullptr ? nullptr : w.bias + first;
+    LinearState::of(device).run(device, problem);
+  }
+  arena.reset(mark);
+}
+
+/// The rows as the streaming product takes them.
+Rows stream_rows(Device& device, Arena& arena, const Rows& x, const DeviceMatrix& w) {
+  const bool fused = w.format != DeviceFormat::kF16 && x.norm &&
+                     x.norm->kind == NormParams::Kind::kRms && x.norm->weight != nullptr &&
+                     x.norm->bias == nullptr && x.values.dtype() == DType::kF32;
+  if (fused) return x;
+  return {.values = input_rows(device, arena, x, input_of(w))};
+}
+
+/// Whether the chain kernel takes a product: where rows must have the library's bits, and of more
+/// than 8 rows, for which it is faster than the streaming kernel.
+bool chains(Device& device, const DeviceMatrix& w, std::int64_t rows, ChainResult result,
+            DType out) {
+  constexpr std::int64_t kStreamedRows = 8;
+  const bool deterministic = device.gpu()->deterministic();
+  if (!can_chain(*device.gpu(), w, rows, result)) return false;
+  if (!deterministic) return rows > kStreamedRows;
+  return LinearState::of(device).chain_has_its_bits(device,
+                                                    {.n = w.n,
+                                                     .k = w.k,
+                                                     .in = input_of(w),
+                                                     .out = out,
+                                                     .w = w.weights,
+                                                     .bias = w.bias,
+                                                     .accumulate = result == ChainResult::kAdd});
+}
+
+/// A product of few rows by the chain kernel.
+struct ChainCall {
+  ChainResult result = ChainResult::kWrite;
+  Activation activation = Activation::kSilu;
+};
+void multiply_chained(Device& device, Arena& arena, Tensor out, const Rows& x,
+                      const DeviceMatrix& w, ChainCall call) {
+  const Tensor rows = input_rows(device, arena, x, input_of(w));
+  chain_product(*device.gpu(), out, rows, w, call.result, call.activation);
+}
+
+/// E4m3 rows and weights, each with its scales.
+void multiply_fp8(Device& device, Arena& arena, LtProblem problem, const Rows& x,
+                  const DeviceMatrix& w) {
+  const Tensor scales = arena.allocate(DType::kF32, {x.count()});
+  const Tensor a = input_rows(device, arena, x, DType::kF8E4M3, {.scales = scales.as<float>()});
+  problem.in = DType::kF8E4M3;
+  problem.a = a.data();
+  problem.a_stride = a.stride(0);
+  problem.w = w.weights;
+  problem.a_scales = scales.as<float>();
+  problem.w_scales = w.scales;
+  LinearState::of(device).run(device, problem);
+}
+
+/// out (+)= x W^T + bias.
+void multiply(Device& device, Arena& arena, Tensor out, const Rows& x, const Matrix& matrix,
+              bool accumulate) {
+  const DeviceMatrix& w = *matrix.on_device();
+  SPATE_CHECK_OP(out.dim(1), ==, w.n);
+  SPATE_CHECK_OP(x.values.dim(1), ==, w.k);
+  const std::int64_t mark = arena.mark();
+  const ChainResult chain_result = accumulate ? ChainResult::kAdd : ChainResult::kWrite;
+  if (chains(device, w, x.count(), chain_result, out.dtype())) {
+    multiply_chained(device, arena, out, x, w, {.result = chain_result});
+    arena.reset(mark);
+    return;
+  }
+  const StreamResult result = accumulate ? StreamResult::kAdd : StreamResult::kWrite;
+  if (streams(*device.gpu(), w, x.count(), result)) {
+    stream_product(*device.gpu(), out, stream_rows(device, arena, x, w), w, result);
+    arena.reset(mark);
+    return;
+  }
+  if (is_quantized(w.format) && widens(*device.gpu(), {.rows = x.count(), .n = w.n, .k = w.k})) {
+    const Tensor dealt = input_rows(device, arena, x, DType::kBF16, {.dealt = true});
+    widen_product(*device.gpu(), out, dealt, w, accumulate);
+    arena.reset(mark);
+    return;
+  }
+  const DType type = input_of(w);
+  LtProblem problem{.m = x.count(),
+                    .n = w.n,
+                    .k = w.k,
+                    .in = type,
+                    .out = out.dtype(),
+                    .w = w.weights,
+                    .d = out.data(),
+                    .d_stride = out.stride(0),
+                    .bias = w.bias,
+                    .accumulate = accumulate};
+  if (w.format == DeviceFormat::kFp8) {
+    multiply_fp8(device, arena, problem, x, w);
+  } else {
+    const Tensor a = input_rows(device, arena, x, type);
+    problem.a = a.data();
+    problem.a_stride = a.stride(0);
+    if (is_quantized(w.format)) {
+      multiply_widened(device, arena, problem, w);
+    } else {
+      LinearState::of(device).run(device, problem);
+    }
+  }
+  arena.reset(mark);
+}
+
+}  // namespace
+
+void matmul(Device& device, Arena& arena, Tensor out, const Rows& x, const Matrix& w) {
+  const GpuOpTimer timer(device, [&] { return product_cost("matmul", x, w); });
+  multiply(device, arena, out, x, w, false);
+}
+
+void matmul_add(Device& device, Arena& arena, Tensor residual, const Rows& x, const Matrix& w) {
+  const GpuOpTimer timer(device, [&] { return product_cost("matmul_add", x, w); });
+  multiply(device, arena, residual, x, w, true);
+}
+
+Rows activated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix& w,
+                      Activation activation, bool gated, RowFormat next) {
+  const DeviceMatrix& m = *w.on_device();
+  const std::int64_t n = gated ? m.n / 2 : m.n;
+  const DType type = input_of(m);
+  const GpuOpTimer timer(
+      device, [&] { return product_cost(gated ? "gated_matmul" : "activated_matmul", x, w); });
+  const Tensor out = arena.allocate(type, {x.count(), n});
+  const std::int64_t mark = arena.mark();
+  if (gated && chains(device, m, x.count(), ChainResult::kGated, type)) {
+    multiply_chained(device, arena, out, x, m, {ChainResult::kGated, activation});
+    arena.reset(mark);
+    return {.values = out};
+  }
+  if (gated && streams(*device.gpu(), m, x.count(), StreamResult::kGated)) {
+    stream_product(*device.gpu(), out, stream_rows(device, arena, x, m), m, StreamResult::kGated,
+                   activation);
+    arena.reset(mark);
+    return {.values = out};
+  }
+  // The next matrix leads back to rows like these.
+  const bool dealt = next == RowFormat::kInt8 && type == DType::kBF16 &&
+                     widens(*device.gpu(), {.rows = x.count(), .n = m.k, .k = n});
+  const Tensor sums = arena.allocate(type, {x.count(), m.n});
+  multiply(device, arena, sums, x, w, false);
+  const GpuOpTimer activation_timer(device, [&] { return moving_cost("activate", {sums, out}); });
+  k::ActivationParams p{};
+  p.x = sums.data();
+  p.x_type = row_type(type);
+  p.x_stride = sums.stride(0);
+  p.gated = gated;
+  p.activation = static_cast<k::RowActivation>(activation);
+  p.out = out.data();
+  p.out_type = row_type(type);
+  p.dealt = dealt;
+  p.out_stride = out.stride(0);
+  p.rows = x.count();
+  p.n = static_cast<int>(n);
+  p.dependent_launch = device.gpu()->dependent_launch();
+  check(k::launch_activation(p, device.gpu()->stream()), "an activation");
+  arena.reset(mark);
+  Rows result{.values = out};
+  if (dealt) result.packed = next;
+  return result;
+}
+
+Tensor project_qkv(Device& device, Arena& arena, const Rows& x, const Matrix& w,
+                   const QkvParams& params, const KvWrite& kv) {
+  const DeviceMatrix& m = *w.on_device();
+  const DType type = input_of(m);
+  const GpuOpTimer timer(device, [&] { return product_cost("project_qkv", x, w); });
+  const Tensor queries = arena.allocate(type, {x.count(), params.query_heads, params.head_dim});
+  const std::int64_t mark = arena.mark();
+  const Tensor sums = arena.allocate(type, {x.count(), m.n});
+  multiply(device, arena, sums, x, w, false);
+  const GpuOpTimer finish_timer(device, [&] {
+    return moving_cost("rotate_and_store", {sums, sums});
+  });
+  k::FinishQkvParams p{};
+  p.sums = sums.data();
+  p.sums_type = row_type(type);
+  p.sums_stride = sums.stride(0);
+  p.q_heads = static_cast<int>(params.query_heads);
+  p.kv_heads = static_cast<int>(params.kv_heads);
+  p.head_dim = static_cast<int>(params.head_dim);
+  if (params.query_norm != nullptr) {
+    p.query_norm = params.query_norm->weight;
+    p.key_norm = params.key_norm->weight;
+    p.norm_eps = params.query_norm->eps;
+  }
+  p.rope = params.rope.cos_sin;
+  p.rotary_dim = static_cast<int>(params.rope.rotary_dim);
+  p.query_scale = params.query_scale;
+  p.queries = queries.data();
+  p.queries_type = row_type(type);
+  p.queries_stride = queries.stride(0);
+  p.cache = kv.layer.base;
+  p.block_stride = kv.layer.block_stride;
+  p.head_stride = kv.layer.head_bytes;
+  p.cache_type = row_type(kv.layer.dtype);
+  p.tables = kv.batch.on_device->tables();
+  p.rows = x.count();
+  p.dependent_launch = device.gpu()->dependent_launch();
+  check(k::launch_finish_qkv(p, device.gpu()->stream()), "queries and keys");
+  arena.reset(mark);
+  return queries;
+}
+
+}  // namespace spate::ops::cuda

@@ -1,0 +1,75 @@
+#include <algorithm>
+#include <optional>
+#include <string>
+
+#include "ops/cuda/bit_trial.h"
+#include "ops/cuda/chain_gemm.h"
+#include "ops/cuda/linear_chain.h"
+
+namespace spate::ops::cuda {
+namespace {
+
+namespace k = spate::cuda;
+
+cudaError_t launch(DType type, const k::ChainGemmParams& p, const Gpu& gpu) {
+  const auto kernel = type == DType::kF16 ? chain_gemm_f16 : chain_gemm_bf16;
+  return kernel(p, gpu.multiprocessors(), gpu.stream());
+}
+
+k::ChainOutput output_of(DType out, bool accumulate) {
+  if (accumulate) return k::ChainOutput::kAddF32;
+  return out == DType::kF32 ? k::ChainOutput::kF32 : k::ChainOutput::kNarrow;
+}
+
+}  // namespace
+
+bool can_chain(const Gpu& gpu, const DeviceMatrix& w, std::int64_t rows, ChainResult result) {
+  const bool plain = w.format == DeviceFormat::kBF16 || w.format == DeviceFormat::kF16;
+  return plain && gpu.architecture() == 90 && rows > 0 && rows <= k::kChainMaxRows &&
+         k::supports_chain_gemm(w.n, w.k, result == ChainResult::kGated);
+}
+
+void chain_product(Gpu& gpu, Tensor out, Tensor x, const DeviceMatrix& w, ChainResult result,
+                   Activation activation) {
+  k::ChainGemmParams p{};
+  p.weights = w.weights;
+  p.n = w.n;
+  p.k = w.k;
+  p.rows = static_cast<int>(x.dim(0));
+  p.x = x.data();
+  p.x_stride = x.stride(0);
+  p.bias = w.bias;
+  p.out = out.data();
+  p.out_stride = out.stride(0);
+  p.output = result == ChainResult::kGated ? k::ChainOutput::kGated
+                                           : output_of(out.dtype(), result == ChainResult::kAdd);
+  p.activation = static_cast<k::RowActivation>(activation);
+  p.dependent_launch = gpu.dependent_launch();
+  if (const cudaError_t error = launch(x.dtype(), p, gpu); error != cudaSuccess) {
+    throw DeviceError(std::string("the GPU refused a product: ") + cudaGetErrorString(error));
+  }
+}
+
+bool chain_has_bits_of(GemmLt& lt, const LtProblem& problem, Gpu& gpu, const LtScratch& scratch) {
+  LtProblem asked = problem;
+  asked.m = k::kChainMaxRows;
+  BitTrial trial(asked, scratch.stream);
+  if (!trial.ready() || !lt.run_for_all_rows(trial.next(), scratch)) return false;
+  trial.keep();
+  const LtProblem& again = trial.next();
+  k::ChainGemmParams p{};
+  p.weights = again.w;
+  p.n = again.n;
+  p.k = again.k;
+  p.rows = static_cast<int>(again.m);
+  p.x = again.a;
+  p.x_stride = again.k;
+  p.bias = again.bias;
+  p.out = again.d;
+  p.out_stride = again.n;
+  p.output = output_of(again.out, again.accumulate);
+  p.dependent_launch = false;
+  return launch(again.in, p, gpu) == cudaSuccess && trial.same();
+}
+
+}  // namespace spate::ops::cuda

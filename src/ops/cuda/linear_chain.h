@@ -1,0 +1,26 @@
+// Products of few rows whose sums are single chains over k, as the library's are: the bits of a row
+// do not depend on how many rows there are, and the weights are still read once.
+#pragma once
+
+#include "device/gpu.h"
+#include "ops/cuda/gemm_lt.h"
+#include "ops/linear.h"
+#include "quant/device_matrix.h"
+
+namespace spate::ops::cuda {
+
+enum class ChainResult : std::uint8_t { kWrite, kAdd, kGated };
+
+/// Whether the kernel takes such a product: few rows, weights and extents that it knows.
+bool can_chain(const Gpu& gpu, const DeviceMatrix& w, std::int64_t rows, ChainResult result);
+
+/// out: kWrite narrow or f32 [rows, n]; kAdd f32 [rows, n]; kGated narrow [rows, n / 2]. x: of the
+/// type of the weights. Narrow is f16 for f16 weights, else bf16. Throws DeviceError.
+void chain_product(Gpu& gpu, Tensor out, Tensor x, const DeviceMatrix& w, ChainResult result,
+                   Activation activation = Activation::kSilu);
+
+/// Whether the kernel gives this problem the bits that the library's products of many rows have,
+/// tried on random rows. Runs both; not for a stream under capture.
+bool chain_has_bits_of(GemmLt& lt, const LtProblem& problem, Gpu& gpu, const LtScratch& scratch);
+
+}  // namespace spate::ops::cuda
