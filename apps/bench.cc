@@ -82,7 +82,9 @@ Result<std::unique_ptr<Device>> bench_device(const EngineOptions& o) {
       .threads = {.threads = o.threads}, .isa = choices->isa, .amx = choices->amx};
   if (!choices->gpu) return Device::cpu(host);
   Result<std::unique_ptr<Device>> device = Device::cuda(*choices->gpu, host);
-  if (device) (*device)->gpu()->set_deterministic(o.deterministic);
+  if (!device) return device;
+  Gpu& gpu = *(*device)->gpu();
+  gpu.set_deterministic(deterministic_on(gpu.architecture(), *choices));
   return device;
 }
 
@@ -114,7 +116,7 @@ Json setup_json(const BenchOptions& o, const ModelInfo& info) {
           {"kv_cache", info.kv_cache},
           {"device", info.device},
           {"max_batch_tokens", info.max_batch_tokens},
-          {"deterministic", o.engine.deterministic},
+          {"deterministic", info.deterministic},
           {"repeat", o.repeat}};
 }
 

@@ -88,8 +88,11 @@ void add_engine_options(CLI::App& command, EngineOptions& o) {
   add("--policy", o.policy, "who is first: fifo, prefill-first, shortest-first, priority");
   add("--seed", o.seed, "of requests that bring none");
   command
-      .add_flag("--deterministic", o.deterministic,
-                "on a GPU: the same bits whatever runs beside a request (a CPU always gives them)")
+      .add_flag_function(
+          "--deterministic,!--no-deterministic",
+          [&o](std::int64_t times) { o.deterministic = times > 0; },
+          "on a GPU: the same bits whatever runs beside a request, or not (if neither is "
+          "said: where it costs next to nothing; a CPU always gives them)")
       ->group("Engine");
   add("--load-format", o.load_format, "auto, dummy (random weights of the config's shape)");
 }

@@ -39,7 +39,8 @@ struct EngineOptions {
   std::string policy = "fifo";
   std::uint64_t seed = 0;
   /// On a GPU: a request's bits do not depend on what runs beside it. A CPU always keeps that.
-  bool deterministic = false;
+  /// Unset: where it costs next to nothing, that is on Hopper with weights in bf16, f16 or f32.
+  std::optional<bool> deterministic = std::nullopt;
   std::string load_format = "auto";  // auto, dummy (random weights of the config's shape)
 };
 
@@ -59,6 +60,7 @@ struct ModelInfo {
   std::vector<TokenId> eos_token_ids{};
   std::string weights{}, dtype{}, kv_dtype{}, kv_cache{};
   std::string device{};  // "cpu", or the GPU's name
+  bool deterministic = true;
   std::int64_t max_batch_tokens = 0, max_requests = 0;
   std::int64_t kv_tokens = 0;     // capacity of the cache
   std::int64_t weight_bytes = 0;  // read by one decoding step, as stored for arithmetic

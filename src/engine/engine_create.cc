@@ -90,13 +90,19 @@ class EngineBuilder {
       Result<std::unique_ptr<Device>> device = Device::cuda(*choices_.gpu, host);
       if (!device) return device.error();
       impl_->device_ = std::move(*device);
-      impl_->device_->gpu()->set_deterministic(o.deterministic);
+      Gpu& gpu = *impl_->device_->gpu();
+      gpu.set_deterministic(deterministic_on(gpu.architecture(), choices_));
     } else {
       impl_->device_ = Device::cpu(host);
     }
     set_automatic_limits();
     impl_->scratch_.resize(static_cast<std::size_t>(impl_->device_->pool().size()));
     return {};
+  }
+
+  bool is_deterministic() const {
+    const Gpu* gpu = impl_->device_->gpu();
+    return gpu == nullptr || gpu->deterministic();
   }
 
   void set_automatic_limits() {
@@ -133,6 +139,7 @@ class EngineBuilder {
                    .dtype = compute ? std::string(name_of(dtype_of(*compute))) : "auto",
                    .kv_cache = impl_->options.kv_cache,
                    .device = impl_->device_->is_cuda() ? impl_->device_->gpu()->name() : "cpu",
+                   .deterministic = is_deterministic(),
                    .max_batch_tokens = impl_->options.max_batch_tokens,
                    .max_requests = impl_->options.max_requests,
                    .weight_bytes = impl_->device_->is_cuda() ? GpuWeights::bytes(*m.params)
@@ -173,7 +180,7 @@ class EngineBuilder {
                    .max_requests = o.max_requests,
                    .max_logit_rows = logit_rows_.total,
                    .context_length = m.context_length,
-                   .deterministic = o.deterministic};
+                   .deterministic = is_deterministic()};
     workspace_ = device.is_cuda()
                      ? gpu_workspace_bytes(shape, gpu_limits_, *params.compute)
                      : CpuExecutor::workspace_bytes(shape, rows, impl_->device_->pool().size());
@@ -219,7 +226,7 @@ class EngineBuilder {
                                 .context_length = m.context_length,
                                 .admission = {.kind = choices_.admission},
                                 .policy = choices_.policy};
-    if (device.is_cuda() && o.deterministic) scheduling.max_recomputed = kMostRecomputedRows;
+    if (device.is_cuda() && is_deterministic()) scheduling.max_recomputed = kMostRecomputedRows;
     impl_->scheduler_ = std::make_unique<Scheduler>(scheduling, *impl_->allocator_);
     return device.is_cuda() ? make_gpu_part(std::move(*kv)) : make_cpu_part(std::move(*kv));
   }

@@ -181,6 +181,12 @@ Error unknown_word(std::string_view option, std::string_view value, std::string_
           fmt::format("--{} {}: unknown; use one of {}", option, value, known)};
 }
 
+bool deterministic_on(int architecture, const EngineChoices& choices) {
+  constexpr int kHopper = 90;
+  return choices.deterministic.value_or(architecture == kHopper &&
+                                        !choices.load.params.quantize.has_value());
+}
+
 Result<EngineChoices> parse_options(const EngineOptions& o) {
   if (const Result<void> numbers = check_numbers(o); !numbers) return numbers.error();
   EngineChoices choices;
@@ -190,6 +196,7 @@ Result<EngineChoices> parse_options(const EngineOptions& o) {
   take(isa_of(o.isa), isa, problem);
   choices.isa = isa.isa;
   choices.amx = isa.amx;
+  choices.deterministic = o.deterministic;
   take(load_options_of(o), choices.load, problem);
   take(value_of<CacheType>("kv-dtype", o.kv_dtype, kCacheTypes), choices.kv_dtype, problem);
   take(value_of<KvCacheKind>("kv-cache", o.kv_cache, kCacheKinds), choices.kv_cache, problem);

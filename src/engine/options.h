@@ -21,7 +21,8 @@ struct EngineChoices {
   CpuIsa isa = CpuIsa::kGeneric;
   bool amx = false;  // on top of kAvx512
   LoadOptions load{};
-  std::optional<DType> kv_dtype{};  // absent: chosen by the model's
+  std::optional<DType> kv_dtype{};      // absent: chosen by the model's
+  std::optional<bool> deterministic{};  // absent: see deterministic_on
   KvCacheKind kv_cache = KvCacheKind::kSegment;
   AdmissionKind admission = AdmissionKind::kLookahead;
   Policy policy = fifo_policy();
@@ -29,6 +30,10 @@ struct EngineChoices {
 
 /// An error names the option as it is spelled on the command line, its value and what it may be.
 Result<EngineChoices> parse_options(const EngineOptions& options);
+
+/// Whether a GPU with this compute capability (times ten) is to give a request bits that do not
+/// depend on what runs beside it: as asked, else where it costs next to nothing.
+bool deterministic_on(int architecture, const EngineChoices& choices);
 
 /// "--dtype f8: unknown; use one of ...": what every option that is a word answers.
 Error unknown_word(std::string_view option, std::string_view value, std::string_view known);

@@ -129,6 +129,21 @@ TEST(Options, AGpuMultipliesQuantizedWeightsInBf16) {
   EXPECT_EQ(parse_options({.device = "cuda"})->load.params.compute, std::nullopt);
 }
 
+TEST(Options, AGpuIsDeterministicWhereItCostsNextToNothing) {
+  constexpr int kAmpere = 80, kHopper = 90;
+  const auto on = [](int architecture, const EngineOptions& options) {
+    return deterministic_on(architecture, parse_options(options).value());
+  };
+  EXPECT_TRUE(on(kHopper, {.device = "cuda"}));
+  EXPECT_TRUE(on(kHopper, {.device = "cuda", .dtype = "f16"}));
+  EXPECT_FALSE(on(kHopper, {.device = "cuda", .weights = "q4"}));
+  EXPECT_FALSE(on(kAmpere, {.device = "cuda"}));
+  for (const bool asked : {false, true}) {
+    EXPECT_EQ(on(kHopper, {.device = "cuda", .deterministic = asked}), asked);
+    EXPECT_EQ(on(kAmpere, {.device = "cuda", .weights = "q8", .deterministic = asked}), asked);
+  }
+}
+
 TEST(Options, ACpuHasEveryArithmeticWithEveryCache) {
   for (const char* arithmetic : {"auto", "f32", "bf16", "f16"}) {
     for (const char* cache : {"auto", "f32", "bf16", "f16", "int8"}) {

@@ -76,15 +76,18 @@ TEST(GpuGeneration, WritesTheSameStoryAsTheCpu) {
 TEST(GpuGeneration, WritesTheSameStoryInBf16AndF16) {
   for (const char* type : {"bf16", "f16"}) {
     const auto cpu = open({.model = stories_folder(), .dtype = type});
-    const auto engine = open(gpu({.dtype = type}));
     const Tokens prompt = cpu->tokenize("Once upon a time, there was a little").value();
-
-    EXPECT_EQ(complete(*engine, story(prompt, 60)), complete(*cpu, story(prompt, 60))) << type;
+    const Tokens want = complete(*cpu, story(prompt, 60));
+    for (const bool deterministic : {false, true}) {  // other kernels
+      const auto engine = open(gpu({.dtype = type, .deterministic = deterministic}));
+      EXPECT_EQ(complete(*engine, story(prompt, 60)), want) << type << " " << deterministic;
+    }
   }
 }
 
 TEST(GpuGeneration, RunsManyRequestsOfAllLengthsAtOnce) {
-  const auto engine = open(gpu({.dtype = "f32", .kv_memory = std::int64_t{1} << 30}));
+  const auto engine =
+      open(gpu({.dtype = "f32", .kv_memory = std::int64_t{1} << 30, .deterministic = false}));
   std::vector<Request> requests;
   std::vector<Tokens> alone;
   for (std::uint32_t i = 0; i < 70; ++i) {
@@ -266,6 +269,18 @@ TEST(GpuEngine, ComputesAnF16CheckpointInF16UnlessTheCacheIsOfAnotherType) {
   EXPECT_EQ(open({.model = model, .device = "cuda", .kv_dtype = "bf16"})->info().dtype, "bf16");
   EXPECT_EQ(open({.model = model, .device = "cuda", .weights = "q8"})->info().dtype, "bf16");
   EXPECT_EQ(open({.model = model, .device = "cuda", .dtype = "bf16"})->info().kv_dtype, "bf16");
+}
+
+TEST(GpuEngine, IsDeterministicUnlessThatCostsOrItIsToldOtherwise) {
+  const bool free = open(gpu())->info().deterministic;  // on Hopper
+  EXPECT_EQ(open(gpu({.dtype = "f32"}))->info().deterministic, free);
+  for (const char* weights : {"q8", "q4", "fp8"}) {
+    EXPECT_FALSE(open(gpu({.weights = weights}))->info().deterministic) << weights;
+  }
+  for (const bool asked : {false, true}) {
+    EXPECT_EQ(open(gpu({.deterministic = asked}))->info().deterministic, asked);
+    EXPECT_EQ(open(gpu({.weights = "q8", .deterministic = asked}))->info().deterministic, asked);
+  }
 }
 
 TEST(GpuEngine, RefusesWhatItCannotDoWithTheWordsToUse) {

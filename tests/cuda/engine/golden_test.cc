@@ -22,21 +22,27 @@ TEST_P(GpuGoldenModels, AgreeWithTransformersInF32) {
   }
 }
 
-TEST_P(GpuGoldenModels, AgreeWithTransformersInNarrowTypes) {
-  for (const auto& [type, half_a_unit] :
-       {std::pair("bf16", kBf16HalfUnit), {"f16", kF16HalfUnit}}) {
-    for (const Golden& g : load_goldens(golden_folder(GetParam()))) {
-      const auto engine = open({.model = golden_folder(GetParam()),
-                                .device = "cuda",
-                                .dtype = type,
-                                .context_length = g.context});
-      ASSERT_NE(engine, nullptr);
+void expect_agreement_in(const char* type, double half_a_unit, const std::string& model,
+                         bool deterministic) {
+  for (const Golden& g : load_goldens(golden_folder(model))) {
+    const auto engine = open({.model = golden_folder(model),
+                              .device = "cuda",
+                              .dtype = type,
+                              .context_length = g.context,
+                              .deterministic = deterministic});
+    ASSERT_NE(engine, nullptr);
 
-      EXPECT_EQ(engine->info().kv_dtype, type);
-      EXPECT_LT(largest_difference(g, distributions(*engine, g.ids)),
-                rounding_tolerance(g, engine->info(), half_a_unit))
-          << type;
-    }
+    EXPECT_EQ(engine->info().kv_dtype, type);
+    EXPECT_LT(largest_difference(g, distributions(*engine, g.ids)),
+              rounding_tolerance(g, engine->info(), half_a_unit))
+        << type << " " << deterministic;
+  }
+}
+
+TEST_P(GpuGoldenModels, AgreeWithTransformersInNarrowTypes) {
+  for (const bool deterministic : {false, true}) {  // other kernels
+    expect_agreement_in("bf16", kBf16HalfUnit, GetParam(), deterministic);
+    expect_agreement_in("f16", kF16HalfUnit, GetParam(), deterministic);
   }
 }
 
