@@ -208,8 +208,7 @@ class StreamConsumer {
             sums.c[0][o][i] + sums.c[1][o][i];
       }
     }
-    __syncwarp();
-    if (lane_ == 0) mbar_arrive(shared_.red_full + 8 * buffer);
+    mbar_arrive(shared_.red_full + 8 * buffer);
   }
 
   __device__ __forceinline__ void stage(Sums& sums, int slice, int s) {
@@ -234,11 +233,10 @@ class StreamConsumer {
         seen ^= w[i][o].any();
       }
     }
-    __syncwarp();
     // The slot may be refilled only when the loads have returned. The assembler would move a plain
     // arrive right behind the issue of the loads, which may queue behind others: so its address
     // depends on what they return.
-    if (lane_ == 0) mbar_arrive(shared_.empty + 8 * ring_.stage + (seen & zero_));
+    mbar_arrive(shared_.empty + 8 * ring_.stage + (seen & zero_));
     ring_.next();
 #pragma unroll
     for (int i = 0; i < kLoads; ++i) {

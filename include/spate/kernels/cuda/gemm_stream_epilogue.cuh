@@ -92,8 +92,7 @@ class StreamEpilogue {
     // See StreamConsumer::stage for why the address depends on the values.
     const std::uint32_t seen = __float_as_uint(sum[0].x) ^ __float_as_uint(sum[kParts - 1].w);
     const std::uint32_t zero = static_cast<std::uint32_t>(a_.p.rows) >> 16;
-    __syncwarp();
-    if (lane_ == 0) mbar_arrive(shared_.red_empty + 8 * warp_ + (seen & zero));
+    mbar_arrive(shared_.red_empty + 8 * warp_ + (seen & zero));
     carry(sum, carried, add_carry, last);
     if (!last) return;
 #pragma unroll

@@ -149,14 +149,15 @@ struct StreamShared {
   __device__ __forceinline__ float* squares(int warp) const {  // [16]
     return reinterpret_cast<float*>(base + C::kOffsetSquares) + warp * 16;
   }
+  // All lanes of a warp arrive: racecheck credits an arrival to the arriving thread alone.
   __device__ __forceinline__ void init() const {
     for (int i = 0; i < C::kStages; ++i) {
       mbar_init(full + 8 * i, 1);
-      mbar_init(empty + 8 * i, C::kWarps);
+      mbar_init(empty + 8 * i, 32 * C::kWarps);
     }
     for (int i = 0; i < C::kEpilogues; ++i) {
-      mbar_init(red_full + 8 * i, C::kWarps);
-      mbar_init(red_empty + 8 * i, 1);
+      mbar_init(red_full + 8 * i, 32 * C::kWarps);
+      mbar_init(red_empty + 8 * i, 32);
     }
     mbar_init_fence();
   }
