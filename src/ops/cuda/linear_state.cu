@@ -19,7 +19,8 @@ void LinearState::run(Device& device, const LtProblem& problem) {
 }
 
 bool LinearState::chain_has_its_bits(Device& device, const LtProblem& problem) {
-  const Key key{problem.n, problem.k, problem.in, problem.out, problem.bias != nullptr};
+  const Key key{problem.n,         problem.k, problem.in, problem.out, problem.bias != nullptr,
+                problem.accumulate};
   if (const auto known = chain_bits_.find(key); known != chain_bits_.end()) return known->second;
   if (is_capturing(device.gpu()->stream())) return false;
   const bool same = chain_has_bits_of(*lt_, problem, *device.gpu(), scratch(device));

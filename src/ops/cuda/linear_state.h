@@ -24,7 +24,7 @@ class LinearState : public GpuExtension {
   bool chain_has_its_bits(Device& device, const LtProblem& problem);
 
  private:
-  using Key = std::tuple<std::int64_t, std::int64_t, DType, DType, bool>;
+  using Key = std::tuple<std::int64_t, std::int64_t, DType, DType, bool, bool>;
   LtScratch scratch(const Device& device) const;
 
   std::unique_ptr<GemmLt> lt_;
