@@ -170,7 +170,7 @@ class EngineBuilder {
     const ParamOptions& params = m.params->options();
     kv_dtype_ = choices_.kv_dtype.value_or(kv_dtype_for(params, m.config));
     if (device.is_cuda()) {
-      if (const Result<void> fits = check_cache_type(kv_dtype_, params); !fits) return fits;
+      if (Result<void> fits = check_cache_type(kv_dtype_, params); !fits) return fits;
     }
     const DecoderShape shape = m.config.decoder_shape();
     const std::int64_t rows = std::max(o.max_batch_tokens, o.max_requests);
