@@ -87,13 +87,16 @@ void add_engine_options(CLI::App& command, EngineOptions& o) {
       "when a request joins: lookahead (its expected length fits), exact (its longest does)");
   add("--policy", o.policy, "who is first: fifo, prefill-first, shortest-first, priority");
   add("--seed", o.seed, "of requests that bring none");
-  command
-      .add_flag_function(
-          "--deterministic,!--no-deterministic",
-          [&o](std::int64_t times) { o.deterministic = times > 0; },
-          "on a GPU: the same bits whatever runs beside a request, or not (if neither is "
-          "said: where it costs next to nothing; a CPU always gives them)")
-      ->group("Engine");
+  const auto say_deterministic = [&](const char* name, bool on, const char* help) {
+    command
+        .add_flag_callback(
+            name, [&o, on] { o.deterministic = on; }, help)
+        ->group("Engine");
+  };
+  say_deterministic("--deterministic", true,
+                    "on a GPU: the same bits whatever runs beside a request; without a word: where "
+                    "that costs next to nothing (a CPU always gives them)");
+  say_deterministic("--no-deterministic", false, "on a GPU: other bits, where that is faster");
   add("--load-format", o.load_format, "auto, dummy (random weights of the config's shape)");
 }
 
