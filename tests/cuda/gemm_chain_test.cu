@@ -1,5 +1,5 @@
-// The chain product: values against double precision, the same bits for every number of rows, every
-// place of a row, every way to deal the work out, and for the library's products of many rows.
+// The chain product: values against double precision, the same bits for every number of rows and
+// every place of a row, and those of the library's products of many rows.
 #include "ops/cuda/gemm_lt.h"
 #include "tests/cuda/chain_problem.h"
 
