@@ -121,10 +121,8 @@ class Model {
                                          StreamOutput::kGated, StreamOutput::kAddF32,
                                          StreamOutput::kF32};
     p.output = kOutputs[kind];
-    void* const outs[] = {qkv, x, h, x, logits};
-    const std::int64_t strides[] = {s.qkv, s.hidden, s.ffn, s.hidden, s.vocab};
-    p.out = outs[kind];
-    p.out_stride = strides[kind];
+    p.out = out(kind);
+    p.out_stride = kind == 2 ? s.ffn : m.n;
     return ops::cuda::stream_gemm(stream_format(format_), p, 132, stream);
   }
   // The bare product: rows as a norm or an activation would have left them.
@@ -137,8 +135,7 @@ class Model {
     p.rows = rows;
     p.x = wide;
     p.x_stride = m.k;
-    void* const outs[] = {qkv, x, h, x, logits};
-    p.out = outs[kind];
+    p.out = out(kind);
     p.out_stride = m.n;
     using Output = cuda::WidenOutput;
     p.output = kind == 0 || kind == 2 ? Output::kBF16 : kind == 4 ? Output::kF32 : Output::kAddF32;
@@ -161,10 +158,8 @@ class Model {
     constexpr Output kOutputs[] = {Output::kNarrow, Output::kAddF32, Output::kGated,
                                    Output::kAddF32, Output::kF32};
     p.output = kOutputs[kind];
-    void* const outs[] = {qkv, x, h, x, logits};
-    const std::int64_t strides[] = {s.qkv, s.hidden, s.ffn, s.hidden, s.vocab};
-    p.out = outs[kind];
-    p.out_stride = strides[kind];
+    p.out = out(kind);
+    p.out_stride = kind == 2 ? s.ffn : m.n;
     p.copies_in_flight = kilobytes;
     return ops::cuda::chain_gemm_bf16(p, 132, stream);
   }
@@ -176,8 +171,7 @@ class Model {
     p.k = m.k;
     p.a = wide;
     p.w = m.weights;
-    void* const outs[] = {qkv, x, h, x, logits};
-    p.d = outs[kind];
+    p.d = out(kind);
     p.out = kind == 0 || kind == 2 ? DType::kBF16 : DType::kF32;
     p.accumulate = kind == 1 || kind == 3;
     return p;
@@ -189,6 +183,10 @@ class Model {
   __nv_bfloat16 *qkv, *h, *wide;
 
  private:
+  void* out(int kind) const {
+    void* const outs[] = {qkv, x, h, x, logits};
+    return outs[kind];
+  }
   void add(std::int64_t n, std::int64_t k) {
     DeviceMatrix m{.format = format_, .n = n, .k = k};
     m.weights = allocate<std::byte>(weight_bytes(format_, n, k));

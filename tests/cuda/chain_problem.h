@@ -113,9 +113,7 @@ class ChainProblem {
   };
 
   static std::vector<T> values(std::int64_t n, unsigned seed, float deviation) {
-    std::vector<T> v;
-    for (const float x : normal(static_cast<std::size_t>(n), seed, deviation)) v.push_back(T(x));
-    return v;
+    return rounded<T>(normal(static_cast<std::size_t>(n), seed, deviation));
   }
   static double narrowing(double v) {
     return std::is_same_v<T, __half> ? std::abs(v) * 0x1p-11 + 0x1p-25 : std::abs(v) * 0x1p-8;
