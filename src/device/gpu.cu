@@ -4,6 +4,7 @@
 #include "device/device.h"
 #include "device/gpu.h"
 #include "device/gpu_timeline.h"
+#include "spate/kernels/cuda/cluster.cuh"
 
 namespace spate {
 namespace {
@@ -27,12 +28,7 @@ Error refused(std::int64_t n_bytes, const char* what) {
 
 }  // namespace
 
-int code_architecture() {
-  cudaFuncAttributes attributes{};
-  if (cudaFuncGetAttributes(&attributes, probe_kernel) != cudaSuccess) return 0;
-  // 0 in code for one architecture that does not say what it was made from.
-  return attributes.ptxVersion != 0 ? attributes.ptxVersion : attributes.binaryVersion;
-}
+int code_architecture() { return cuda::kernel_architecture(probe_kernel); }
 
 Result<std::unique_ptr<Gpu>> Gpu::open(int ordinal) {
   int count = 0;

@@ -106,7 +106,7 @@ Rows stream_rows(Device& device, Arena& arena, const Rows& x, const DeviceMatrix
 
 /// Whether the chain kernel takes a product: where rows must have the library's bits, and of more
 /// than 8 rows, for which it is faster than the streaming kernel.
-bool chains(Device& device, const DeviceMatrix& w, std::int64_t rows, ChainResult result,
+bool chains(Device& device, const DeviceMatrix& w, std::int64_t rows, ProductResult result,
             DType out) {
   constexpr std::int64_t kStreamedRows = 8;
   const bool deterministic = device.gpu()->deterministic();
@@ -119,12 +119,12 @@ bool chains(Device& device, const DeviceMatrix& w, std::int64_t rows, ChainResul
                                                      .out = out,
                                                      .w = w.weights,
                                                      .bias = w.bias,
-                                                     .accumulate = result == ChainResult::kAdd});
+                                                     .accumulate = result == ProductResult::kAdd});
 }
 
 /// A product of few rows by the chain kernel.
 struct ChainCall {
-  ChainResult result = ChainResult::kWrite;
+  ProductResult result = ProductResult::kWrite;
   Activation activation = Activation::kSilu;
 };
 void multiply_chained(Device& device, Arena& arena, Tensor out, const Rows& x,
@@ -154,13 +154,12 @@ void multiply(Device& device, Arena& arena, Tensor out, const Rows& x, const Mat
   SPATE_CHECK_OP(out.dim(1), ==, w.n);
   SPATE_CHECK_OP(x.values.dim(1), ==, w.k);
   const std::int64_t mark = arena.mark();
-  const ChainResult chain_result = accumulate ? ChainResult::kAdd : ChainResult::kWrite;
-  if (chains(device, w, x.count(), chain_result, out.dtype())) {
-    multiply_chained(device, arena, out, x, w, {.result = chain_result});
+  const ProductResult result = accumulate ? ProductResult::kAdd : ProductResult::kWrite;
+  if (chains(device, w, x.count(), result, out.dtype())) {
+    multiply_chained(device, arena, out, x, w, {.result = result});
     arena.reset(mark);
     return;
   }
-  const StreamResult result = accumulate ? StreamResult::kAdd : StreamResult::kWrite;
   if (streams(*device.gpu(), w, x.count(), result)) {
     stream_product(*device.gpu(), out, stream_rows(device, arena, x, w), w, result);
     arena.reset(mark);
@@ -219,13 +218,13 @@ Rows activated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix&
       device, [&] { return product_cost(gated ? "gated_matmul" : "activated_matmul", x, w); });
   const Tensor out = arena.allocate(type, {x.count(), n});
   const std::int64_t mark = arena.mark();
-  if (gated && chains(device, m, x.count(), ChainResult::kGated, type)) {
-    multiply_chained(device, arena, out, x, m, {ChainResult::kGated, activation});
+  if (gated && chains(device, m, x.count(), ProductResult::kGated, type)) {
+    multiply_chained(device, arena, out, x, m, {ProductResult::kGated, activation});
     arena.reset(mark);
     return {.values = out};
   }
-  if (gated && streams(*device.gpu(), m, x.count(), StreamResult::kGated)) {
-    stream_product(*device.gpu(), out, stream_rows(device, arena, x, m), m, StreamResult::kGated,
+  if (gated && streams(*device.gpu(), m, x.count(), ProductResult::kGated)) {
+    stream_product(*device.gpu(), out, stream_rows(device, arena, x, m), m, ProductResult::kGated,
                    activation);
     arena.reset(mark);
     return {.values = out};

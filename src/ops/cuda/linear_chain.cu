@@ -1,9 +1,6 @@
-#include <algorithm>
-#include <optional>
-#include <string>
-
 #include "ops/cuda/bit_trial.h"
 #include "ops/cuda/chain_gemm.h"
+#include "ops/cuda/launching.h"
 #include "ops/cuda/linear_chain.h"
 
 namespace spate::ops::cuda {
@@ -23,13 +20,13 @@ k::ChainOutput output_of(DType out, bool accumulate) {
 
 }  // namespace
 
-bool can_chain(const Gpu& gpu, const DeviceMatrix& w, std::int64_t rows, ChainResult result) {
+bool can_chain(const Gpu& gpu, const DeviceMatrix& w, std::int64_t rows, ProductResult result) {
   const bool plain = w.format == DeviceFormat::kBF16 || w.format == DeviceFormat::kF16;
   return plain && gpu.architecture() == 90 && rows > 0 && rows <= k::kChainMaxRows &&
-         k::supports_chain_gemm(w.n, w.k, result == ChainResult::kGated);
+         k::supports_chain_gemm(w.n, w.k, result == ProductResult::kGated);
 }
 
-void chain_product(Gpu& gpu, Tensor out, Tensor x, const DeviceMatrix& w, ChainResult result,
+void chain_product(Gpu& gpu, Tensor out, Tensor x, const DeviceMatrix& w, ProductResult result,
                    Activation activation) {
   k::ChainGemmParams p{};
   p.weights = w.weights;
@@ -41,13 +38,12 @@ void chain_product(Gpu& gpu, Tensor out, Tensor x, const DeviceMatrix& w, ChainR
   p.bias = w.bias;
   p.out = out.data();
   p.out_stride = out.stride(0);
-  p.output = result == ChainResult::kGated ? k::ChainOutput::kGated
-                                           : output_of(out.dtype(), result == ChainResult::kAdd);
+  p.output = result == ProductResult::kGated
+                 ? k::ChainOutput::kGated
+                 : output_of(out.dtype(), result == ProductResult::kAdd);
   p.activation = static_cast<k::RowActivation>(activation);
   p.dependent_launch = gpu.dependent_launch();
-  if (const cudaError_t error = launch(x.dtype(), p, gpu); error != cudaSuccess) {
-    throw DeviceError(std::string("the GPU refused a product: ") + cudaGetErrorString(error));
-  }
+  check(launch(x.dtype(), p, gpu), "a product");
 }
 
 bool chain_has_bits_of(GemmLt& lt, const LtProblem& problem, Gpu& gpu, const LtScratch& scratch) {

@@ -4,19 +4,18 @@
 
 #include "device/gpu.h"
 #include "ops/cuda/gemm_lt.h"
+#include "ops/cuda/product_result.h"
 #include "ops/linear.h"
 #include "quant/device_matrix.h"
 
 namespace spate::ops::cuda {
 
-enum class ChainResult : std::uint8_t { kWrite, kAdd, kGated };
-
 /// Whether the kernel takes such a product: few rows, weights and extents that it knows.
-bool can_chain(const Gpu& gpu, const DeviceMatrix& w, std::int64_t rows, ChainResult result);
+bool can_chain(const Gpu& gpu, const DeviceMatrix& w, std::int64_t rows, ProductResult result);
 
 /// out: kWrite narrow or f32 [rows, n]; kAdd f32 [rows, n]; kGated narrow [rows, n / 2]. x: of the
 /// type of the weights. Narrow is f16 for f16 weights, else bf16. Throws DeviceError.
-void chain_product(Gpu& gpu, Tensor out, Tensor x, const DeviceMatrix& w, ChainResult result,
+void chain_product(Gpu& gpu, Tensor out, Tensor x, const DeviceMatrix& w, ProductResult result,
                    Activation activation = Activation::kSilu);
 
 /// Whether the kernel gives this problem the bits that the library's products of many rows have,

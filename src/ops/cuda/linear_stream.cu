@@ -1,6 +1,6 @@
 #include <optional>
-#include <string>
 
+#include "ops/cuda/launching.h"
 #include "ops/cuda/linear_stream.h"
 #include "ops/cuda/stream_gemm.h"
 
@@ -9,9 +9,9 @@ namespace {
 
 namespace k = spate::cuda;
 
-k::StreamOutput output_of(StreamResult result, DType out) {
-  if (result == StreamResult::kAdd) return k::StreamOutput::kAddF32;
-  if (result == StreamResult::kGated) return k::StreamOutput::kGated;
+k::StreamOutput output_of(ProductResult result, DType out) {
+  if (result == ProductResult::kAdd) return k::StreamOutput::kAddF32;
+  if (result == ProductResult::kGated) return k::StreamOutput::kGated;
   return out == DType::kF32 ? k::StreamOutput::kF32 : k::StreamOutput::kNarrow;
 }
 
@@ -35,16 +35,16 @@ std::optional<k::StreamFormat> stream_format(DeviceFormat format) {
 
 }  // namespace
 
-bool streams(const Gpu& gpu, const DeviceMatrix& w, std::int64_t rows, StreamResult result) {
+bool streams(const Gpu& gpu, const DeviceMatrix& w, std::int64_t rows, ProductResult result) {
   const std::optional<k::StreamFormat> format = stream_format(w.format);
   // Its sums have another order than those of more rows.
   if (gpu.deterministic()) return false;
   return format && gpu.architecture() == 90 && rows > 0 && rows <= k::stream_max_rows(*format) &&
-         k::supports_stream_gemm(*format, w.n, w.k, result == StreamResult::kGated);
+         k::supports_stream_gemm(*format, w.n, w.k, result == ProductResult::kGated);
 }
 
-void stream_product(Gpu& gpu, Tensor out, const Rows& x, const DeviceMatrix& w, StreamResult result,
-                    Activation activation) {
+void stream_product(Gpu& gpu, Tensor out, const Rows& x, const DeviceMatrix& w,
+                    ProductResult result, Activation activation) {
   k::StreamGemmParams p{};
   p.weights = w.weights;
   p.weight_scales = w.scales;
@@ -63,11 +63,7 @@ void stream_product(Gpu& gpu, Tensor out, const Rows& x, const DeviceMatrix& w, 
   p.output = output_of(result, out.dtype());
   p.activation = static_cast<k::StreamActivation>(activation);
   p.dependent_launch = gpu.dependent_launch();
-  const cudaError_t error =
-      stream_gemm(*stream_format(w.format), p, gpu.multiprocessors(), gpu.stream());
-  if (error != cudaSuccess) {
-    throw DeviceError(std::string("the GPU refused a product: ") + cudaGetErrorString(error));
-  }
+  check(stream_gemm(*stream_format(w.format), p, gpu.multiprocessors(), gpu.stream()), "a product");
 }
 
 }  // namespace spate::ops::cuda

@@ -1,5 +1,4 @@
-#include <string>
-
+#include "ops/cuda/launching.h"
 #include "ops/cuda/linear_widen.h"
 #include "ops/cuda/widen_gemm.h"
 
@@ -40,10 +39,7 @@ void widen_product(Gpu& gpu, Tensor out, Tensor x, const DeviceMatrix& w, bool a
   p.output = output_of(out.dtype(), accumulate);
   p.dependent_launch = gpu.dependent_launch();
   const auto launch = w.format == DeviceFormat::kQ8 ? widen_gemm_q8 : widen_gemm_q4;
-  const cudaError_t error = launch(p, gpu.multiprocessors(), gpu.stream());
-  if (error != cudaSuccess) {
-    throw DeviceError(std::string("the GPU refused a product: ") + cudaGetErrorString(error));
-  }
+  check(launch(p, gpu.multiprocessors(), gpu.stream()), "a product");
 }
 
 }  // namespace spate::ops::cuda

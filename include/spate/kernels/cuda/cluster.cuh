@@ -12,11 +12,18 @@
 
 namespace spate::cuda {
 
-template <class P>
-bool has_clusters(void (*kernel)(P)) {
+// The compute capability (times ten) that the code of a kernel was compiled for which the device
+// runs; 0: none.
+template <class K>
+int kernel_architecture(K* kernel) {
   cudaFuncAttributes a{};
-  if (cudaFuncGetAttributes(&a, kernel) != cudaSuccess) return false;
-  return (a.ptxVersion != 0 ? a.ptxVersion : a.binaryVersion) >= 90;
+  if (cudaFuncGetAttributes(&a, kernel) != cudaSuccess) return 0;
+  // 0 in code for one architecture that does not say what it was made from.
+  return a.ptxVersion != 0 ? a.ptxVersion : a.binaryVersion;
+}
+template <class K>
+bool has_clusters(K* kernel) {
+  return kernel_architecture(kernel) >= 90;
 }
 
 #ifdef SPATE_CLUSTERS_OF_ONE
