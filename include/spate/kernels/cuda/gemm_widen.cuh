@@ -35,17 +35,22 @@ __device__ __forceinline__ void widen_copy_weights(const WidenArguments& a,
         static_cast<const std::uint8_t*>(a.p.weights) +
         ((column / kQuantRows + lane) * per_row + work.first_block) * C::Layout::kBlockBytes;
     for (int b = 0; b < work.blocks; ++b, ring.next(), from += C::Layout::kBlockBytes) {
-      const int slot = ring.stage * C::kWarpgroups + warpgroup;
-      const std::uint32_t full = shared.weight_full + 8 * slot;
-      mbar_wait(shared.weight_empty + 8 * slot, ring.parity);
-      if (lane % 8 == 0) {
-        mbar_expect_bytes(
-            full, static_cast<std::uint32_t>(max(0, min(8, octets))) * C::Layout::kBlockBytes);
-      }
-      __syncwarp();
-      if (lane % 8 < octets) {
-        bulk_load(shared.weights + slot * C::kPartBytes + lane % 8 * C::Layout::kBlockBytes, from,
-                  C::Layout::kBlockBytes, full, policy);
+      // Part by part, so that all lanes wait for the same barrier: lanes that wait for several are
+      // slower, and more than racecheck can follow.
+#pragma unroll
+      for (int part = 0; part < C::kWarpgroups; ++part) {
+        const int slot = ring.stage * C::kWarpgroups + part;
+        const std::uint32_t full = shared.weight_full + 8 * slot;
+        mbar_wait(shared.weight_empty + 8 * slot, ring.parity);
+        if (lane == 8 * part) {
+          mbar_expect_bytes(
+              full, static_cast<std::uint32_t>(max(0, min(8, octets))) * C::Layout::kBlockBytes);
+        }
+        __syncwarp();
+        if (warpgroup == part && lane % 8 < octets) {
+          bulk_load(shared.weights + slot * C::kPartBytes + lane % 8 * C::Layout::kBlockBytes, from,
+                    C::Layout::kBlockBytes, full, policy);
+        }
       }
     }
     __syncwarp();

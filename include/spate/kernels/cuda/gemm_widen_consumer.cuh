@@ -66,8 +66,7 @@ class WidenConsumer {
       // The slot may be refilled only when the loads have returned. The assembler would move a
       // plain arrive right behind the issue of the loads: so its address depends on what they
       // return.
-      __syncwarp();
-      if (lane_ == 0) mbar_arrive(shared_.weight_empty + 8 * slot + (weights_.any() & zero_));
+      mbar_arrive(shared_.weight_empty + 8 * slot + (weights_.any() & zero_));
       weight_ring_.next();
     }
     wgmma_wait<0>();

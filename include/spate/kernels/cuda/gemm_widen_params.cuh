@@ -110,7 +110,7 @@ struct WidenShared {
     }
     for (int i = 0; i < C::kWeightStages * C::kWarpgroups; ++i) {
       mbar_init(weight_full + 8 * i, 1);
-      mbar_init(weight_empty + 8 * i, 4);
+      mbar_init(weight_empty + 8 * i, 4 * 32);
     }
     mbar_init_fence();
   }
