@@ -44,6 +44,19 @@ bool amx_available() {
 #endif
 }
 
+namespace {
+
+/// AMD's processors with AVX-512; measured on Zen 4 (docs/benchmarks.md).
+bool has_own_prefetch(CpuIsa isa) {
+#if defined(__x86_64__)
+  return isa == CpuIsa::kAvx512 && __builtin_cpu_is("amd");
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
 std::string_view name_of(CpuIsa isa) {
   switch (isa) {
     case CpuIsa::kAvx512:
@@ -62,6 +75,7 @@ std::unique_ptr<Device> Device::cpu(const CpuOptions& options) {
   std::unique_ptr<Device> device(new Device);
   device->isa_ = options.isa;
   device->amx_ = options.amx && options.isa == CpuIsa::kAvx512;
+  device->own_prefetch_ = has_own_prefetch(options.isa);
   device->pool_ = std::make_unique<ThreadPool>(options.threads);
   return device;
 }

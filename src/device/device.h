@@ -49,6 +49,8 @@ class Device {
   bool is_cuda() const { return kind_ == DeviceKind::kCuda; }
   CpuIsa isa() const { return isa_; }
   bool amx() const { return amx_; }
+  /// Whether the processor reads streams of memory fastest when software does not call ahead.
+  bool own_prefetch() const { return own_prefetch_; }
   ThreadPool& pool() { return *pool_; }
   /// Of a GPU; null on the CPU.
   const Gpu* gpu() const { return gpu_.get(); }
@@ -63,6 +65,7 @@ class Device {
   DeviceKind kind_ = DeviceKind::kCpu;
   CpuIsa isa_ = CpuIsa::kGeneric;
   bool amx_ = false;
+  bool own_prefetch_ = false;
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<Gpu> gpu_;
   Profile* profile_ = nullptr;

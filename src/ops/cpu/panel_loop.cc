@@ -132,7 +132,8 @@ const std::byte* PanelLoop::prepare_rows(int worker) {
 void PanelLoop::call_for_panels(std::int64_t first) const {
   constexpr std::int64_t kLineBytes = 64;
   constexpr std::int64_t kCalled = 16 * kLineBytes;
-  if (n_rows_ > kRowsSideBySide || panels_ == nullptr || first >= n_groups_) return;
+  if (device_.own_prefetch() || n_rows_ > kRowsSideBySide) return;
+  if (panels_ == nullptr || first >= n_groups_) return;
   const std::int64_t n_panels = std::min(together_, n_groups_ - first) * panels_per_item_;
   const std::byte* panel = panels_ + first * panels_per_item_ * w_.panel_bytes();
   for (std::int64_t at = 0; at < kCalled; at += kLineBytes) {
@@ -157,7 +158,8 @@ Tile PanelLoop::multiply(int worker, const std::byte* rows, std::int64_t first,
       .n_rows = tile.n_rows,
       .k = w_.k(),
       .sums = tile.sums,
-      .sum_stride = tile.sum_stride};
+      .sum_stride = tile.sum_stride,
+      .own_prefetch = device_.own_prefetch()};
   if (panels_ == nullptr) {
     multiply_unpacked(worker, args, tile.first_panel);
     return tile;

@@ -46,6 +46,7 @@ struct MultiplyArgs {
   std::int64_t k = 0;
   float* sums = nullptr;        // [n_rows][n_panels * 32]
   std::int64_t sum_stride = 0;  // in floats
+  bool own_prefetch = false;    // streams are read fastest without calls ahead
 };
 
 /// The same for one panel whose 32 columns still lie in the checkpoint, as rows of bf16.

@@ -34,13 +34,17 @@ static inline void tile_of_rows(std::int64_t n_rows, const TileArgs& a) {
 
 /// While the tiles of one slice run, they share the prefetch of the next one: it lies too far
 /// ahead for the hardware, which only sees the same lines read again and again. This is what lets
-/// 8 and 16 rows overlap memory and arithmetic.
+/// 8 and 16 rows overlap memory and arithmetic. A processor with good prefetchers of its own is
+/// left alone while one tile takes all rows, and otherwise called into its L2 cache (Zen 4, shares
+/// of a plain read by two threads: one row of q8 0.99 instead of 0.83, of q4 0.96 instead of 0.75;
+/// 8 rows of q8 0.88 instead of 0.70).
 template <PanelFormat F>
 static inline void multiply_panel(const MultiplyArgs& a) {
   constexpr std::int64_t kLines = step_bytes(F) / kLine;
   const std::int64_t n_steps = steps_of(a.k);
   const std::int64_t n_tiles = (a.n_rows + kTileRows<F> - 1) / kTileRows<F>;
   const std::int64_t lines = (kLines + n_tiles - 1) / n_tiles;
+  const bool calls = n_tiles > 1 || !a.own_prefetch;
   for (std::int64_t s = 0; s < n_steps; s += kSliceSteps<F>) {
     const std::int64_t left = n_steps - s;
     const std::int64_t n = left < kSliceSteps<F> ? left : kSliceSteps<F>;
@@ -61,7 +65,8 @@ static inline void multiply_panel(const MultiplyArgs& a) {
                              .first = s == 0,
                              .last = s + n == n_steps,
                              .ahead = slice + n * step_bytes(F) + t * n * lines * kLine,
-                             .ahead_lines = t * lines < kLines ? lines : 0});
+                             .ahead_lines = calls && t * lines < kLines ? lines : 0,
+                             .ahead_to_l2 = a.own_prefetch});
       row += rows;
     }
   }
@@ -162,7 +167,7 @@ SPATE_KERNEL void each_panel(PanelFormat format, const MultiplyArgs& a, Multiply
 
 template <PanelFormat F>
 static inline void multiply_panels(const MultiplyArgs& a) {
-  if (a.n_panels > 1 && a.n_rows <= kFewRows) {
+  if (a.n_panels > 1 && a.n_rows <= kFewRows && !a.own_prefetch) {
     return each_panels(F, a, kMostStreams<F>,
                        [](const MultiplyArgs& some) { multiply_side_by_side<F>(some); });
   }

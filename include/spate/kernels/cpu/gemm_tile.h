@@ -25,6 +25,7 @@ struct TileArgs {
   bool last;
   const std::uint8_t* ahead;      // weights that will be wanted soon
   std::int64_t ahead_lines;       // to prefetch per step
+  bool ahead_to_l2 = false;       // no further
   std::int64_t panel_stride = 0;  // from panel to panel where there are several
 };
 
@@ -159,6 +160,10 @@ static inline void tile(const TileArgs& a, int first_vector) {
   const std::uint8_t* ahead = a.ahead;
   for (std::int64_t s = 0; s < a.n_steps; ++s, w += step_bytes(F)) {
     for (std::int64_t i = 0; i < a.ahead_lines; ++i, ahead += kLine) {
+      if (a.ahead_to_l2) {
+        prefetch_l2(ahead);
+        continue;
+      }
       SPATE_UNROLL
       for (int p = 0; p < (V + 1) / 2; ++p) prefetch(ahead + p * a.panel_stride);
     }
