@@ -272,7 +272,7 @@ void time_widening(const Model& m) {
 
 // The chain product beside the streaming one.
 void time_chains(const Model& m) {
-  for (const int rows : {1, 8, 16}) {
+  for (const int rows : {1, 8, 16, 17, 32, 48, 64}) {
     for (int kind = 0; kind < kProducts; ++kind) {
       GraphTimer timer(std::max(4, m.layers(kind)));
       if (rows <= cuda::stream_max_rows(StreamFormat::kBF16)) {
@@ -281,6 +281,7 @@ void time_chains(const Model& m) {
         });
       }
       for (const int kilobytes : {0, 32, 48, 64}) {
+        if (kilobytes > 0 && rows > cuda::kNarrowChainRows) continue;
         timer.add("chain " + std::to_string(kilobytes), [&](int i, cudaStream_t stream) {
           return m.launch_chain(kind, i % m.layers(kind), rows, kilobytes, stream);
         });
@@ -298,7 +299,7 @@ void time_lt(const Model& m) {
   const auto lt = expect(ops::cuda::GemmLt::create({}));
   const ops::cuda::LtScratch scratch{allocate<std::byte>(ops::cuda::kLtWorkspaceBytes),
                                      ops::cuda::kLtWorkspaceBytes, nullptr};
-  for (const int rows : {1, 16, 32, 64, 128}) {
+  for (const int rows : {1, 16, 17, 32, 48, 64, 128}) {
     double sum = 0;
     std::printf("%s cuBLASLt M=%-3d", m.s.name, rows);
     for (int kind = 0; kind < kProducts; ++kind) {

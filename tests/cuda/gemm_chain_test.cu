@@ -25,7 +25,7 @@ void expect_right_in(const ChainShape& shape) {
   const std::vector<int> all = iota(kChainRows);
   const auto want = problem.run(all);
   problem.check(want, all);
-  for (const int rows : {1, 2, 5, 7, 8, 9, 13}) {
+  for (const int rows : {1, 2, 5, 7, 8, 9, 13, 16, 17, 24, 33, 50, 63}) {
     std::vector<int> rows_of;
     for (int i = 0; i < rows; ++i) rows_of.push_back((i * 5 + 3) % kChainRows);
     const auto out = problem.run(rows_of);
@@ -121,7 +121,7 @@ TEST(GemmChain, RefusesWhatItCannotDo) {
   EXPECT_FALSE(cuda::supports_chain_gemm(8, 96, false));
   ChainGemmParams p;
   p.n = p.k = 128;
-  p.rows = 17;
+  p.rows = kChainRows + 1;
   EXPECT_EQ(ops::cuda::chain_gemm_bf16(p, 1, nullptr), cudaErrorInvalidValue);
 }
 

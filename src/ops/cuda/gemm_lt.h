@@ -1,6 +1,6 @@
 // GemmLt: products of many rows through cuBLASLt, with a cache of which algorithm is fastest for
 // which shape. It owns the library's handle; matrices and workspace belong to the caller. Products
-// of up to 16 rows have kernels of their own (kernels/cuda/gemm_stream.cuh, gemm_chain.cuh).
+// of up to 32 rows have kernels of their own (kernels/cuda/gemm_stream.cuh, gemm_chain.cuh).
 #pragma once
 
 #include <cstdint>

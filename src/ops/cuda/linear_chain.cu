@@ -8,6 +8,10 @@ namespace {
 
 namespace k = spate::cuda;
 
+/// Of more rows the library's products are as fast (docs/benchmarks-gpu-linear.md).
+constexpr std::int64_t kMostRows = 32;
+static_assert(kMostRows <= k::kChainMaxRows);
+
 cudaError_t launch(DType type, const k::ChainGemmParams& p, const Gpu& gpu) {
   const auto kernel = type == DType::kF16 ? chain_gemm_f16 : chain_gemm_bf16;
   return kernel(p, gpu.multiprocessors(), gpu.stream());
@@ -18,11 +22,35 @@ k::ChainOutput output_of(DType out, bool accumulate) {
   return out == DType::kF32 ? k::ChainOutput::kF32 : k::ChainOutput::kNarrow;
 }
 
+/// Whether that many rows have the library's bits in the kernel that takes them.
+bool has_bits_for(std::int64_t rows, GemmLt& lt, const LtProblem& problem, Gpu& gpu,
+                  const LtScratch& scratch) {
+  LtProblem asked = problem;
+  asked.m = rows;
+  BitTrial trial(asked, scratch.stream);
+  if (!trial.ready() || !lt.run_for_all_rows(trial.next(), scratch)) return false;
+  trial.keep();
+  const LtProblem& again = trial.next();
+  k::ChainGemmParams p{};
+  p.weights = again.w;
+  p.n = again.n;
+  p.k = again.k;
+  p.rows = static_cast<int>(again.m);
+  p.x = again.a;
+  p.x_stride = again.k;
+  p.bias = again.bias;
+  p.out = again.d;
+  p.out_stride = again.n;
+  p.output = output_of(again.out, again.accumulate);
+  p.dependent_launch = false;
+  return launch(again.in, p, gpu) == cudaSuccess && trial.same();
+}
+
 }  // namespace
 
 bool can_chain(const Gpu& gpu, const DeviceMatrix& w, std::int64_t rows, ProductResult result) {
   const bool plain = w.format == DeviceFormat::kBF16 || w.format == DeviceFormat::kF16;
-  return plain && gpu.architecture() == 90 && rows > 0 && rows <= k::kChainMaxRows &&
+  return plain && gpu.architecture() == 90 && rows > 0 && rows <= kMostRows &&
          k::supports_chain_gemm(w.n, w.k, result == ProductResult::kGated);
 }
 
@@ -47,25 +75,8 @@ void chain_product(Gpu& gpu, Tensor out, Tensor x, const DeviceMatrix& w, Produc
 }
 
 bool chain_has_bits_of(GemmLt& lt, const LtProblem& problem, Gpu& gpu, const LtScratch& scratch) {
-  LtProblem asked = problem;
-  asked.m = k::kChainMaxRows;
-  BitTrial trial(asked, scratch.stream);
-  if (!trial.ready() || !lt.run_for_all_rows(trial.next(), scratch)) return false;
-  trial.keep();
-  const LtProblem& again = trial.next();
-  k::ChainGemmParams p{};
-  p.weights = again.w;
-  p.n = again.n;
-  p.k = again.k;
-  p.rows = static_cast<int>(again.m);
-  p.x = again.a;
-  p.x_stride = again.k;
-  p.bias = again.bias;
-  p.out = again.d;
-  p.out_stride = again.n;
-  p.output = output_of(again.out, again.accumulate);
-  p.dependent_launch = false;
-  return launch(again.in, p, gpu) == cudaSuccess && trial.same();
+  return has_bits_for(k::kNarrowChainRows, lt, problem, gpu, scratch) &&
+         has_bits_for(kMostRows, lt, problem, gpu, scratch);
 }
 
 }  // namespace spate::ops::cuda

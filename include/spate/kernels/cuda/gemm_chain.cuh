@@ -1,6 +1,6 @@
-// Product of 1 to 16 rows with a bf16 or f16 weight matrix, for Hopper (sm_90a): y = x W^T, with
-// bias, residual or gate. Public: ChainGemmParams, supports_chain_gemm, launch_chain_gemm. The
-// kernel owns nothing.
+// Product of 1 to 64 rows with a bf16 or f16 weight matrix, for Hopper (sm_90a): y = x W^T, with
+// bias, residual or gate. Here up to 16 rows; the others are gemm_chain_wide.cuh's. Public:
+// ChainGemmParams, supports_chain_gemm, launch_chain_gemm. The kernel owns nothing.
 //
 // Every sum is one chain of the matrix instruction over ascending k, as in the library's kernels
 // for many rows, and so has their bits: they depend neither on the number of rows nor on how the
@@ -13,8 +13,9 @@
 #include <cstdint>
 
 #include "spate/kernels/cuda/gemm_chain_consumer.cuh"
+#include "spate/kernels/cuda/gemm_chain_map.cuh"
 #include "spate/kernels/cuda/gemm_chain_params.cuh"
-#include "spate/kernels/cuda/tensor_map.cuh"
+#include "spate/kernels/cuda/gemm_chain_wide.cuh"
 
 namespace spate::cuda {
 
@@ -117,28 +118,6 @@ __global__ __launch_bounds__(C::kThreads, 1) void chain_gemm_kernel(
 #endif
 }
 
-// [chunks of k][rows][64 k], so that one copy brings rows x chunks.
-struct ChainMap {
-  const void* data;
-  std::int64_t rows, stride, k;
-  int box_rows, box_chunks;
-};
-inline cudaError_t encode_chain_map(CUtensorMap* map, const ChainMap& m) {
-  TensorView view;
-  view.data = m.data;
-  view.size[0] = kChainChunk;
-  view.size[1] = m.rows;
-  view.size[2] = m.k / kChainChunk;
-  view.stride[0] = m.stride;
-  view.stride[1] = kChainChunk;
-  view.stride[2] = m.rows * m.stride;
-  view.box[0] = kChainChunk;
-  view.box[1] = m.box_rows;
-  view.box[2] = m.box_chunks;
-  view.promotion = CU_TENSOR_MAP_L2_PROMOTION_L2_128B;  // 256 bytes cost 2 % of the bandwidth
-  return encode_tensor_map<__nv_bfloat16>(map, view);   // f16 is copied alike
-}
-
 template <class C>
 cudaError_t launch_chain_kernel(const ChainGemmParams& p, int sm_count, cudaStream_t stream) {
   ChainArguments a{.p = p};
@@ -153,23 +132,9 @@ cudaError_t launch_chain_kernel(const ChainGemmParams& p, int sm_count, cudaStre
       e != cudaSuccess) {
     return e;
   }
-  auto* kernel = &chain_gemm_kernel<C>;
-  if (const auto e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                          C::kSharedBytes);
-      e != cudaSuccess) {
-    return e;
-  }
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t launch{};
-  launch.gridDim = dim3(static_cast<unsigned>(std::min(a.tiles, sm_count)));
-  launch.blockDim = dim3(C::kThreads);
-  launch.dynamicSmemBytes = C::kSharedBytes;
-  launch.stream = stream;
-  launch.attrs = &attribute;
-  launch.numAttrs = p.dependent_launch ? 1 : 0;
-  return cudaLaunchKernelEx(&launch, kernel, a);
+  return launch_chain(
+      chain_gemm_kernel<C>,
+      {std::min(a.tiles, sm_count), C::kThreads, C::kSharedBytes, p.dependent_launch}, stream, a);
 }
 
 template <class T, int kOctets>
@@ -187,6 +152,7 @@ cudaError_t launch_chain_gemm(const ChainGemmParams& p, int sm_count, cudaStream
     return cudaErrorInvalidValue;
   }
   if (p.rows == 0) return cudaSuccess;
+  if (p.rows > kNarrowChainRows) return launch_wide_chain_gemm<T>(p, sm_count, stream);
   const std::int64_t rows16 = (p.n / 16 + sm_count - 1) / sm_count * 16;
   const std::int64_t rows8 = (p.n / 8 + sm_count - 1) / sm_count * 8;
   return gated || rows8 * 100 >= rows16 * 95 ? launch_chain_rows<T, 2>(p, sm_count, stream)

@@ -1,5 +1,5 @@
-// What a launch of the chain product (1 to 16 rows) is given, how its work is dealt out, and its
-// map of shared memory. The kernel is gemm_chain.cuh.
+// What a launch of the chain product (1 to 64 rows) is given; of its kernel for up to 16 rows, how
+// the work is dealt out and its map of shared memory. The kernel is gemm_chain.cuh.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -15,8 +15,9 @@
 
 namespace spate::cuda {
 
-inline constexpr int kChainMaxRows = 16;
-inline constexpr int kChainChunk = 64;  // k in 128 bytes: a row of a swizzled tile
+inline constexpr int kChainMaxRows = 64;
+inline constexpr int kNarrowChainRows = 16;  // more of them are gemm_chain_wide.cuh's
+inline constexpr int kChainChunk = 64;       // k in 128 bytes: a row of a swizzled tile
 
 enum class ChainOutput : std::uint8_t {
   kNarrow,  // out = y, of the type of W; narrowed before the bias and after it
