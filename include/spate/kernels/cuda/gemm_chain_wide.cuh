@@ -5,7 +5,6 @@
 // Every block takes an equal band of the weights, to the octet of rows, and runs all of it past x
 // side by side: weights are read once, and x once a block.
 #pragma once
-#include <algorithm>
 #include <cstdint>
 
 #include "spate/kernels/cuda/gemm_chain_map.cuh"
