@@ -82,8 +82,9 @@ void PanelLoop::plan_workers() {
   const double ns = std::max(bytes / kBytesPerNs, macs / kMacsPerNs);
   const double wanted = std::max(1.0, ns / kWorthAWorkerNs);
   active_ = static_cast<int>(std::min(static_cast<double>(device_.pool().size()), wanted));
-  // Few and large pieces cost little to hand out, many and small ones end together.
-  constexpr std::int64_t kChunksPerWorker = 32;
+  // Few and large pieces cost little to hand out, and what is called ahead at the end of a panel is
+  // the next one's; many and small ones end together, which next_chunk sees to.
+  constexpr std::int64_t kChunksPerWorker = 8;
   if (n_rows_ <= kRowsSideBySide && panels_ != nullptr) {
     together_ = std::max<std::int64_t>(1, kPanelsSideBySide / panels_per_item_);
   }
