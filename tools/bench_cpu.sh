@@ -4,8 +4,10 @@
 # for docs/benchmarks.md; the last column is the median of the ratios of each turn.
 #
 #   tools/bench_cpu.sh [--spate PROGRAM] [--peer FOLDER --gguf FOLDER] [--threads N] [--rounds R]
-#                      [--only "MODEL:WEIGHTS ..."]
+#                      [--only "MODEL:WEIGHTS ..."] [--cases "prompt one crowd deep"]
 #
+# --cases: prompt (512 tokens), one (sequence decoding), crowd (16 of them), deep (both after 4,096
+#          tokens, which takes the longest).
 # --peer: llama-bench, llama-batched-bench and llama-quantize, built for this machine.
 # --gguf: llama-1.1b-bf16.gguf, llama-135m-bf16.gguf and stories-12m-bf16.gguf, random weights of the
 #         same shapes, made by tools/make_gguf.py; the quantized ones are made beside them.
@@ -14,6 +16,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 spate=$root/build/release/apps/spate
 peer='' gguf='' threads=$(nproc) rounds=3
 only='llama-1.1b:q8 llama-1.1b:q4 llama-1.1b:auto llama-135m:q8'
+cases='prompt one crowd deep'
 
 while [ $# -gt 0 ]; do
   case $1 in
@@ -23,7 +26,8 @@ while [ $# -gt 0 ]; do
     --threads) threads=$2 ;;
     --rounds) rounds=$2 ;;
     --only) only=$2 ;;
-    *) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+    --cases) cases=$2 ;;
+    *) sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
   esac
   shift 2
 done
@@ -38,6 +42,11 @@ trap 'rm -rf "$results"' EXIT
 folder_of() { [ "$1" = stories-12m ] && echo "$root/models/$1" || echo "$root/bench/models/$1"; }
 # Its context ends before the depth that the others are measured at.
 is_short() { [ "$1" = stories-12m ]; }
+# A small model's steps take microseconds: more of them, and several times.
+tokens_of() { is_short "$1" && echo 200 || echo 64; }
+repeats_of() { is_short "$1" && echo 5 || echo 1; }
+
+wanted() { [[ " $cases " == *" $1 "* ]]; }
 
 # record WHO MODEL:WEIGHTS ROUND <<< "case<tab>tokens per second" lines
 record() { sed "s|^|$1\t$2\t$3\t|" >> "$results/all"; }
@@ -47,7 +56,7 @@ spate_latency() {
   local model=$1 weights=$2
   shift 2
   "$spate" bench latency --model "$(folder_of "$model")" --load-format dummy \
-    --weights "$weights" --threads "$threads" --repeat 1 --json "$@" | python3 -c '
+    --weights "$weights" --threads "$threads" --repeat "$(repeats_of "$model")" --json "$@" | python3 -c '
 import json, sys
 r = json.load(sys.stdin)
 depth = r["depth"]
@@ -58,9 +67,17 @@ for d in r["decode"]:
 }
 
 run_spate() {
-  spate_latency "$1" "$2" --prompt-len 512 --output-len 64
-  spate_latency "$1" "$2" --prompt-len 16 --output-len 64 --batch 16 --depth 16
-  is_short "$1" || spate_latency "$1" "$2" --prompt-len 512 --output-len 32 --depth 4096
+  if wanted prompt; then
+    spate_latency "$1" "$2" --prompt-len 512 --output-len "$(tokens_of "$1")"
+  elif wanted one; then
+    spate_latency "$1" "$2" --prompt-len 16 --output-len "$(tokens_of "$1")"
+  fi
+  if wanted crowd; then
+    spate_latency "$1" "$2" --prompt-len 16 --output-len 64 --batch 16 --depth 16
+  fi
+  if wanted deep && ! is_short "$1"; then
+    spate_latency "$1" "$2" --prompt-len 512 --output-len 32 --depth 4096
+  fi
 }
 
 # The peer's file for MODEL and WEIGHTS.
@@ -74,12 +91,9 @@ peer_file() {
   echo "$file"
 }
 
-run_peer() {
-  local file common prompts=512,4096,4608
-  file=$(peer_file "$1" "$2")
-  if is_short "$1"; then prompts=512; fi
-  common=(-m "$file" -t "$threads" -fa 1 -rtr 1 -r 1 -o json)
-  "$peer/llama-bench" "${common[@]}" -p "$prompts" -n 64 2>/dev/null | python3 -c '
+# "case<tab>rate" lines of one run of llama-bench
+peer_rates() {
+  "$peer/llama-bench" "$@" -o json 2>/dev/null | python3 -c '
 import json, sys
 seconds = {}
 for r in json.load(sys.stdin):
@@ -87,14 +101,28 @@ for r in json.load(sys.stdin):
         seconds[r["n_prompt"]] = r["avg_ns"] / 1e9
     elif r["n_prompt"] == 0:
         print("decode 1, depth 0\t%f" % r["avg_ts"])
-print("prefill 512, depth 0\t%f" % (512 / seconds[512]))
+    else:
+        print("decode 1, depth %d\t%f" % (r["n_prompt"], r["avg_ts"]))
+if 512 in seconds:
+    print("prefill 512, depth 0\t%f" % (512 / seconds[512]))
 if 4608 in seconds:
     print("prefill 512, depth 4096\t%f" % (512 / (seconds[4608] - seconds[4096])))'
-  is_short "$1" || "$peer/llama-bench" "${common[@]}" -p 0 -n 0 -gp 4096,32 2>/dev/null | python3 -c '
-import json, sys
-print("decode 1, depth 4096\t%f" % json.load(sys.stdin)[0]["avg_ts"])'
-  "$peer/llama-batched-bench" -m "$file" -c 4096 -b 2048 -ub 512 -t "$threads" -fa on -rtr \
-    -npp 16 -ntg 64 -npl 16 2>&1 | awk -F'|' '$4 + 0 == 16 { printf "decode 16, depth 16\t%f\n", $9 }'
+}
+
+run_peer() {
+  local file common
+  file=$(peer_file "$1" "$2")
+  common=(-m "$file" -t "$threads" -fa 1 -rtr 1 -r "$(repeats_of "$1")")
+  if wanted prompt; then peer_rates "${common[@]}" -p 512 -n 0; fi
+  if wanted prompt || wanted one; then peer_rates "${common[@]}" -p 0 -n "$(tokens_of "$1")"; fi
+  if wanted deep && ! is_short "$1"; then
+    peer_rates "${common[@]}" -p 4096,4608 -n 0
+    peer_rates "${common[@]}" -p 0 -n 0 -gp 4096,32
+  fi
+  if wanted crowd; then
+    "$peer/llama-batched-bench" -m "$file" -c 4096 -b 2048 -ub 512 -t "$threads" -fa on -rtr \
+      -npp 16 -ntg 64 -npl 16 2>&1 | awk -F'|' '$4 + 0 == 16 { printf "decode 16, depth 16\t%f\n", $9 }'
+  fi
 }
 
 for round in $(seq "$rounds"); do
