@@ -172,13 +172,9 @@ cudaError_t launch_activation_quantize(const ActivationParams& p, cudaStream_t s
                           .threads = row_threads(each, 1, 512),
                           .dependent = p.dependent_launch,
                           .cluster = cluster,
-                          .shared_bytes = static_cast<int>(each) * kChunk * 4};
-  if (const cudaError_t error = cudaFuncSetAttribute(
-          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kLongestQuantizedRow * 4);
-      error != cudaSuccess) {
-    return error;
-  }
-  return launch_rows(kernel, p, shape, stream);
+                          .shared_bytes = static_cast<int>(each) * kChunk * 4,
+                          .most_shared_bytes = kLongestQuantizedRow * 4};
+  return launch_kernel(kernel, p, shape, stream);
 }
 
 template <class T>
@@ -194,8 +190,8 @@ cudaError_t launch_activation_of(const ActivationParams& p, cudaStream_t stream)
   if (p.out_type != RowType::kE4M3) {
     shape.threads = row_threads(chunks, 1, 256);
     shape.grid.y = row_blocks(chunks, shape.threads);
-    return vector ? launch_rows(activation_kernel<T, true>, p, shape, stream)
-                  : launch_rows(activation_kernel<T, false>, p, shape, stream);
+    return vector ? launch_kernel(activation_kernel<T, true>, p, shape, stream)
+                  : launch_kernel(activation_kernel<T, false>, p, shape, stream);
   }
   return vector ? launch_activation_quantize<T, true>(p, stream)
                 : launch_activation_quantize<T, false>(p, stream);

@@ -48,8 +48,8 @@ cudaError_t launch_embed_of(const EmbedParams& p, cudaStream_t stream) {
   const int threads = row_threads(chunks, 1, 256);
   const LaunchShape shape{dim3(static_cast<unsigned>(p.rows), row_blocks(chunks, threads)), threads,
                           p.dependent_launch};
-  return vector ? launch_rows(embed_kernel<T, true>, p, shape, stream)
-                : launch_rows(embed_kernel<T, false>, p, shape, stream);
+  return vector ? launch_kernel(embed_kernel<T, true>, p, shape, stream)
+                : launch_kernel(embed_kernel<T, false>, p, shape, stream);
 }
 
 inline cudaError_t launch_embed(const EmbedParams& p, cudaStream_t stream) {

@@ -39,8 +39,8 @@ inline cudaError_t launch_gather(const GatherParams& p, cudaStream_t stream) {
   const int threads = row_threads(units, 1, 256);
   const LaunchShape shape{dim3(static_cast<unsigned>(p.rows), row_blocks(units, threads)), threads,
                           p.dependent_launch};
-  return vector ? launch_rows(gather_kernel<uint4>, p, shape, stream)
-                : launch_rows(gather_kernel<std::uint32_t>, p, shape, stream);
+  return vector ? launch_kernel(gather_kernel<uint4>, p, shape, stream)
+                : launch_kernel(gather_kernel<std::uint32_t>, p, shape, stream);
 }
 
 }  // namespace spate::cuda

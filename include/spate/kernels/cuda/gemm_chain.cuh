@@ -16,6 +16,7 @@
 #include "spate/kernels/cuda/gemm_chain_map.cuh"
 #include "spate/kernels/cuda/gemm_chain_params.cuh"
 #include "spate/kernels/cuda/gemm_chain_wide.cuh"
+#include "spate/kernels/cuda/launch.cuh"
 
 namespace spate::cuda {
 
@@ -132,9 +133,11 @@ cudaError_t launch_chain_kernel(const ChainGemmParams& p, int sm_count, cudaStre
       e != cudaSuccess) {
     return e;
   }
-  return launch_chain(
-      chain_gemm_kernel<C>,
-      {std::min(a.tiles, sm_count), C::kThreads, C::kSharedBytes, p.dependent_launch}, stream, a);
+  const LaunchShape shape{.grid = dim3(static_cast<unsigned>(std::min(a.tiles, sm_count))),
+                          .threads = C::kThreads,
+                          .dependent = p.dependent_launch,
+                          .shared_bytes = C::kSharedBytes};
+  return launch_kernel(chain_gemm_kernel<C>, a, shape, stream);
 }
 
 template <class T, int kOctets>

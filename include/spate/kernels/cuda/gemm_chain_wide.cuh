@@ -9,6 +9,7 @@
 
 #include "spate/kernels/cuda/gemm_chain_map.cuh"
 #include "spate/kernels/cuda/gemm_chain_wide_consumer.cuh"
+#include "spate/kernels/cuda/launch.cuh"
 
 namespace spate::cuda {
 
@@ -90,8 +91,11 @@ cudaError_t launch_wide_chain_gemm(const ChainGemmParams& p, int sm_count, cudaS
       e != cudaSuccess) {
     return e;
   }
-  return launch_chain(wide_chain_gemm_kernel<C>,
-                      {sm_count, C::kThreads, C::kSharedBytes, p.dependent_launch}, stream, a);
+  const LaunchShape shape{.grid = dim3(static_cast<unsigned>(sm_count)),
+                          .threads = C::kThreads,
+                          .dependent = p.dependent_launch,
+                          .shared_bytes = C::kSharedBytes};
+  return launch_kernel(wide_chain_gemm_kernel<C>, a, shape, stream);
 }
 
 }  // namespace spate::cuda

@@ -16,6 +16,7 @@
 #include "spate/kernels/cuda/gemm_stream_epilogue.cuh"
 #include "spate/kernels/cuda/gemm_stream_params.cuh"
 #include "spate/kernels/cuda/gemm_stream_weights.cuh"
+#include "spate/kernels/cuda/launch.cuh"
 #include "spate/kernels/cuda/tensor_map.cuh"
 
 namespace spate::cuda {
@@ -97,23 +98,11 @@ cudaError_t launch_stream_kernel(const StreamGemmParams& p, int sm_count, cudaSt
       return error;
     }
   }
-  auto* kernel = &stream_gemm_kernel<C>;
-  if (const cudaError_t error = cudaFuncSetAttribute(
-          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, C::kSharedBytes);
-      error != cudaSuccess) {
-    return error;
-  }
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t launch{};
-  launch.gridDim = dim3(static_cast<unsigned>(sm_count));
-  launch.blockDim = dim3(C::kThreads);
-  launch.dynamicSmemBytes = C::kSharedBytes;
-  launch.stream = stream;
-  launch.attrs = &attribute;
-  launch.numAttrs = p.dependent_launch ? 1 : 0;
-  return cudaLaunchKernelEx(&launch, kernel, args);
+  const LaunchShape shape{.grid = dim3(static_cast<unsigned>(sm_count)),
+                          .threads = C::kThreads,
+                          .dependent = p.dependent_launch,
+                          .shared_bytes = C::kSharedBytes};
+  return launch_kernel(stream_gemm_kernel<C>, args, shape, stream);
 }
 
 // Tiles of 16 rows, or of 8 where that deals the matrix out to the SMs more evenly (plain weights:

@@ -14,6 +14,7 @@
 
 #include "spate/kernels/cuda/gemm_widen_consumer.cuh"
 #include "spate/kernels/cuda/gemm_widen_params.cuh"
+#include "spate/kernels/cuda/launch.cuh"
 #include "spate/kernels/cuda/tensor_map.cuh"
 
 namespace spate::cuda {
@@ -131,29 +132,14 @@ cudaError_t launch_widen_kernel(const WidenGemmParams& p, int sm_count, cudaStre
   args.items = args.row_tiles * static_cast<int>((p.n + C::kTile - 1) / C::kTile);
   args.splits = widen_splits(p.n, p.k, sm_count);
   if (const cudaError_t error = widen_rows_map<C>(&args.map, p); error != cudaSuccess) return error;
-  auto* kernel = &widen_gemm_kernel<C>;
-  if (const cudaError_t error = cudaFuncSetAttribute(
-          kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, C::kSharedBytes);
-      error != cudaSuccess) {
-    return error;
-  }
-  cudaLaunchAttribute attributes[2]{};
-  cudaLaunchConfig_t launch{};
-  launch.gridDim =
-      dim3(static_cast<unsigned>(std::min(args.items, sm_count / args.splits) * args.splits));
-  launch.blockDim = dim3(C::kThreads);
-  launch.dynamicSmemBytes = C::kSharedBytes;
-  launch.stream = stream;
-  launch.attrs = attributes;
-  if (p.dependent_launch) {
-    attributes[launch.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attributes[launch.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
-  }
-  if (args.splits > 1) {
-    attributes[launch.numAttrs].id = cudaLaunchAttributeClusterDimension;
-    attributes[launch.numAttrs++].val.clusterDim = {static_cast<unsigned>(args.splits), 1, 1};
-  }
-  return cudaLaunchKernelEx(&launch, kernel, args);
+  const LaunchShape shape{
+      .grid =
+          dim3(static_cast<unsigned>(std::min(args.items, sm_count / args.splits) * args.splits)),
+      .threads = C::kThreads,
+      .dependent = p.dependent_launch,
+      .cluster = args.splits,
+      .shared_bytes = C::kSharedBytes};
+  return launch_kernel(widen_gemm_kernel<C>, args, shape, stream);
 }
 
 // Launches on `stream`; captures into graphs.

@@ -48,7 +48,7 @@ inline cudaError_t launch_kv_copy(const KvCopyParams& p, cudaStream_t stream) {
   const LaunchShape shape{
       dim3(static_cast<unsigned>(p.max_copies), static_cast<unsigned>(p.layers * p.kv_heads * 2)),
       256, p.dependent_launch};
-  return launch_rows(kv_copy_kernel, p, shape, stream);
+  return launch_kernel(kv_copy_kernel, p, shape, stream);
 }
 
 }  // namespace spate::cuda

@@ -117,11 +117,11 @@ cudaError_t launch_normalize_of(const NormalizeParams& p, cudaStream_t stream) {
   LaunchShape shape{dim3(static_cast<unsigned>(p.rows)), 0, p.dependent_launch};
   if (vector && chunks <= 1024) {
     shape.threads = row_threads(chunks, 1, 1024);
-    return launch_rows(normalize_kernel<T, 1, true>, p, shape, stream);
+    return launch_kernel(normalize_kernel<T, 1, true>, p, shape, stream);
   }
   shape.threads = row_threads(chunks, chunks <= 1536 ? 2 : 4, 768);
-  if (vector) return launch_rows(normalize_kernel<T, 4, true>, p, shape, stream);
-  return launch_rows(normalize_kernel<T, 4, false>, p, shape, stream);
+  if (vector) return launch_kernel(normalize_kernel<T, 4, true>, p, shape, stream);
+  return launch_kernel(normalize_kernel<T, 4, false>, p, shape, stream);
 }
 
 inline cudaError_t launch_normalize(const NormalizeParams& p, cudaStream_t stream) {

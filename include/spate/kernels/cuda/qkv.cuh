@@ -343,8 +343,8 @@ cudaError_t launch_finish_chunks(const FinishQkvParams& p, cudaStream_t stream) 
   const unsigned parts = p.rows <= 264 ? row_blocks(lanes, threads) : 1;
   const LaunchShape shape{dim3(static_cast<unsigned>(p.rows), parts), threads, p.dependent_launch};
   return p.query_norm == nullptr && p.key_norm == nullptr
-             ? launch_rows(finish_qkv_kernel<T, kLanes, false>, p, shape, stream)
-             : launch_rows(finish_qkv_kernel<T, kLanes, true>, p, shape, stream);
+             ? launch_kernel(finish_qkv_kernel<T, kLanes, false>, p, shape, stream)
+             : launch_kernel(finish_qkv_kernel<T, kLanes, true>, p, shape, stream);
 }
 
 template <class T>
@@ -353,7 +353,7 @@ cudaError_t launch_finish_qkv_of(const FinishQkvParams& p, cudaStream_t stream) 
     const LaunchShape shape{
         dim3(static_cast<unsigned>(p.rows), static_cast<unsigned>(p.q_heads + 2 * p.kv_heads)), 32,
         p.dependent_launch};
-    return launch_rows(finish_qkv_kernel<T, 0, true>, p, shape, stream);
+    return launch_kernel(finish_qkv_kernel<T, 0, true>, p, shape, stream);
   }
   if (p.head_dim <= 64) return launch_finish_chunks<T, 8>(p, stream);
   if (p.head_dim <= 128) return launch_finish_chunks<T, 16>(p, stream);

@@ -10,6 +10,7 @@
 #include <cuda_fp8.h>
 #include <cuda_runtime.h>
 
+#include "spate/kernels/cuda/launch.cuh"
 #include "spate/kernels/cuda/ptx.cuh"
 
 namespace spate::cuda {
@@ -164,38 +165,6 @@ __device__ __forceinline__ RowScale e4m3_scale(float peak) {
 inline bool is_aligned(const void* p, std::int64_t stride_bytes) {
   return (reinterpret_cast<std::uintptr_t>(p) | static_cast<std::uintptr_t>(stride_bytes)) % 16 ==
          0;
-}
-
-struct LaunchShape {
-  dim3 grid;
-  int threads = 0;
-  bool dependent = false;  // programmatic stream serialization
-  int cluster = 1;         // blocks along x
-  int shared_bytes = 0;
-};
-
-template <class P>
-cudaError_t launch_rows(void (*kernel)(P), const P& params, const LaunchShape& shape,
-                        cudaStream_t stream) {
-  if (shape.grid.x == 0 || shape.grid.y == 0) return cudaSuccess;
-  cudaLaunchAttribute attributes[2];
-  cudaLaunchConfig_t config = {};
-  config.gridDim = shape.grid;
-  config.blockDim = dim3(static_cast<unsigned>(shape.threads));
-  config.dynamicSmemBytes = static_cast<std::size_t>(shape.shared_bytes);
-  config.stream = stream;
-  config.attrs = attributes;
-  if (shape.dependent) {
-    attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
-  }
-  if (shape.cluster > 1) {
-    attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
-    attributes[config.numAttrs].val.clusterDim.x = static_cast<unsigned>(shape.cluster);
-    attributes[config.numAttrs].val.clusterDim.y = 1;
-    attributes[config.numAttrs++].val.clusterDim.z = 1;
-  }
-  return cudaLaunchKernelEx(&config, kernel, params);
 }
 
 inline unsigned row_blocks(std::int64_t n, std::int64_t per_block) {

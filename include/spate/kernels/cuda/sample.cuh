@@ -183,17 +183,12 @@ inline cudaError_t launch_sample(const SampleParams& p, cudaStream_t stream) {
   const bool vector = p.vocab % 4 == 0 && is_aligned(p.logits, p.stride * 4);
   const auto kernel = vector ? sample_kernel<true> : sample_kernel<false>;
   constexpr int kShared = static_cast<int>(sizeof(SampleShared));
-  if (const cudaError_t error =
-          cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
-      error != cudaSuccess) {
-    return error;
-  }
   const LaunchShape shape{.grid = dim3(static_cast<unsigned>(p.rows * kSampleBlocks)),
                           .threads = kSampleThreads,
                           .dependent = p.dependent_launch,
                           .cluster = kSampleBlocks,
                           .shared_bytes = kShared};
-  return launch_rows(kernel, p, shape, stream);
+  return launch_kernel(kernel, p, shape, stream);
 }
 
 // ---- marks
@@ -214,7 +209,8 @@ static __global__ void __launch_bounds__(256) mark_kernel(const __grid_constant_
 }
 
 inline cudaError_t launch_mark(const MarkParams& p, cudaStream_t stream) {
-  return launch_rows(mark_kernel, p, {.grid = dim3(row_blocks(p.n, 256)), .threads = 256}, stream);
+  return launch_kernel(mark_kernel, p, {.grid = dim3(row_blocks(p.n, 256)), .threads = 256},
+                       stream);
 }
 
 }  // namespace spate::cuda

@@ -115,7 +115,7 @@ inline cudaError_t launch_greedy(const GreedyParams& p, cudaStream_t stream) {
   const int cluster = has_clusters(kernel) ? blocks_of_row(p.rows) : 1;
   const LaunchShape shape{dim3(static_cast<unsigned>(p.rows * cluster)), kGreedyThreads,
                           p.dependent_launch, cluster};
-  return launch_rows(kernel, p, shape, stream);
+  return launch_kernel(kernel, p, shape, stream);
 }
 
 }  // namespace spate::cuda
