@@ -58,7 +58,8 @@ int main(int argc, char** argv) {
       {128, 1, 1024, 64, 8, 128, false},     {64, 1, 8192, 32, 8, 128, false},
       {256, 1, 2048, 32, 8, 128, false},     {1, 1, 131072, 32, 8, 128, false},
       {1, 1, 1024, 32, 8, 128, false},       {7, 1, 999, 32, 8, 128, false},
-      {128, 1, 1025, 64, 8, 128, false}};
+      {128, 1, 1025, 64, 8, 128, false},     {600, 1, 1024, 32, 8, 128, false, true},
+      {100, 1, 1536, 32, 8, 128, false, true}};
   const int n = static_cast<int>(std::size(kShapes));  // number n: the shared prefix
   for (int i = 0; i <= n; ++i) {
     bool wanted = argc < 2;

@@ -13,6 +13,14 @@ namespace spate::bench {
 struct Shape {
   int batch, queries, keys, q_heads, kv_heads, dim;
   bool causal;
+  bool ragged = false;  // decode: 1 to `keys` keys, differing between requests
+
+  int keys_of(int request) const { return ragged ? 1 + request * 7919 % keys : keys; }
+  std::int64_t all_keys() const {
+    std::int64_t sum = 0;
+    for (int b = 0; b < batch; ++b) sum += keys_of(b);
+    return sum;
+  }
 };
 
 // Device memory that lives until the shape is done.
@@ -53,8 +61,8 @@ void bench_cascade();
 inline void print_row(int number, const Shape& s, const char* name, double us, double bytes) {
   const double flops =
       4.0 * s.batch * s.queries * s.keys * s.q_heads * s.dim * (s.causal ? 0.5 : 1);
-  std::printf("%2d b%d q%d k%d %d/%d d%d %s | %-14s %9.2f us %7.1f TF %6.3f TB/s\n", number,
-              s.batch, s.queries, s.keys, s.q_heads, s.kv_heads, s.dim,
+  std::printf("%2d b%d q%d k%s%d %d/%d d%d %s | %-14s %9.2f us %7.1f TF %6.3f TB/s\n", number,
+              s.batch, s.queries, s.ragged ? "<=" : "", s.keys, s.q_heads, s.kv_heads, s.dim,
               s.causal ? "causal" : "full", name, us, flops / us * 1e-6, bytes / us * 1e-6);
 }
 

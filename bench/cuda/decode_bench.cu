@@ -92,7 +92,7 @@ struct DecodeBench {
     const std::vector<std::int32_t> table = page_table(s.batch, per_request, options.segments);
     std::vector<cuda::AttentionRequest> requests;
     for (int b = 0; b < s.batch; ++b) {
-      requests.push_back({b, 1, b * per_request, s.keys, 0, table.data() + b * per_request});
+      requests.push_back({b, 1, b * per_request, s.keys_of(b), 0, table.data() + b * per_request});
     }
     cuda::DecodePlanOptions o;
     o.q_heads = s.q_heads;
@@ -126,8 +126,8 @@ struct DecodeBench {
     require(cudaFuncSetAttribute(read_only, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                  kReadStages * kReadBytes));
     timer.add("read only", [this](int i, cudaStream_t stream) {
-      read_only<<<132, 32, kReadStages * kReadBytes, stream>>>(cache + i % copies * cache_bytes,
-                                                               cache_bytes / kReadBytes);
+      read_only<<<132, 32, kReadStages * kReadBytes, stream>>>(
+          cache + i % copies * cache_bytes, s.all_keys() * s.kv_heads * s.dim * 4 / kReadBytes);
       return cudaGetLastError();
     });
   }
@@ -157,7 +157,7 @@ void bench_decode(int number, const Shape& s) {
   bench.add<Int8>("int8", {});
   bench.add<Fp8>("fp8 dependent", {.dependent = true});
   bench.add_read_only();
-  const double bytes = 4.0 * s.batch * s.keys * s.kv_heads * s.dim;
+  const double bytes = 4.0 * static_cast<double>(s.all_keys()) * s.kv_heads * s.dim;
   bench.timer.run([&](const std::string& name, double us) {
     print_row(number, s, name.c_str(), us, name[0] == 'b' || name[0] == 'r' ? bytes : bytes / 2);
   });

@@ -44,8 +44,11 @@ struct alignas(16) DecodeShare {
   std::int32_t first_page = -1;  // of its first block
   std::int32_t unused = 0;
   DecodeRow first_row;  // a copy: one load less on the way to the first byte
+  // Pages of its first block, where those are several; -1: look them up.
+  static constexpr int kPages = 8;
+  std::int32_t pages[kPages] = {-1, -1, -1, -1, -1, -1, -1, -1};
 };
-static_assert(sizeof(DecodeShare) == 96);
+static_assert(sizeof(DecodeShare) == 128);
 
 struct DecodePlan {
   std::vector<DecodeRow> rows;
@@ -110,6 +113,14 @@ struct DecodePlanner {
   std::int32_t page_of(const std::int32_t* pages, std::int32_t kv_len, std::int64_t block) const {
     if (pages == nullptr || kv_len == 0 || o.page_tokens < o.block_tokens) return -1;
     return pages[block * o.block_tokens / o.page_tokens];
+  }
+  void find_pages(const std::int32_t* pages, DecodeShare& share) const {
+    const std::int32_t kv_len = share.first_row.kv_len;
+    if (pages == nullptr || kv_len == 0 || o.page_tokens >= o.block_tokens) return;
+    std::int32_t index = share.block * (o.block_tokens / o.page_tokens);
+    for (std::int32_t& page : share.pages) {
+      page = pages[std::min(index++, (kv_len - 1) / o.page_tokens)];
+    }
   }
   void split(DecodeRow& row) {
     row.split = static_cast<std::int32_t>(
@@ -192,6 +203,7 @@ struct DecodePlanner {
       share.blocks = static_cast<std::int32_t>(end - begin);
       share.first_page = page_of(plan.pages[p.row], row.kv_len, share.block);
       share.first_row = row;
+      find_pages(plan.pages[p.row], share);
       if (row.split > 0) continue;
       const std::int64_t head_end = p.first() + p.n;
       if (p.offset > 0) {

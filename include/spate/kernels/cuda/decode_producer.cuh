@@ -109,7 +109,12 @@ struct DecodeProducer {
   __device__ __forceinline__ bool start(const DecodeShare& share) const {
     const int first = share.block * C::kBlockTokens, kv_len = share.first_row.kv_len;
     const bool newest = first + C::kBlockTokens > kv_len - kNewest;
-    const bool ready = share.blocks > 0 && share.first_page >= 0 && !(newest && p.dependent_launch);
+    const bool early = share.blocks > 0 && !(newest && p.dependent_launch);
+    if (early && share.pages[0] >= 0) {
+      start_pages(share);
+      return true;
+    }
+    const bool ready = early && share.first_page >= 0;
     if (elect_one()) {
       if (ready) {
         const int tokens = tokens_from(first, kv_len, C::kBlockTokens);
@@ -123,6 +128,21 @@ struct DecodeProducer {
       }
     }
     return ready;
+  }
+  // The same where the block is several pages, each of them one copy.
+  __device__ __forceinline__ void start_pages(const DecodeShare& share) const {
+    DecodeSegment g;
+    g.kv_head = share.kv_head;
+    g.kv_len = share.first_row.kv_len;
+    if (elect_one()) {
+      const int tokens = tokens_from(share.block * C::kBlockTokens, g.kv_len, C::kBlockTokens);
+      mbar_expect_bytes(s.full, 2 * tokens * (C::kRowBytes + C::kScaleBytes));
+      mbar_arrive(s.first_values);
+    }
+    __syncwarp();
+    if (lane >> pages_shift() > 0) return;
+    const int page = p.shares[blockIdx.x].pages[lane % DecodeShare::kPages];
+    copy(g, share.block, lane, page, s.ring, s.full);
   }
   // What the consumers can do before the first block is there.
   __device__ __forceinline__ void announce(const DecodeSegment& first) const {
