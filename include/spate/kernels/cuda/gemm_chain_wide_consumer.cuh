@@ -30,12 +30,14 @@ class WideChainConsumer {
         pass_stages();
         continue;
       }
+      const int first = work.first(pass) + group_ * C::kTileOctets;
+      if (a_.p.output == ChainOutput::kAddF32) fetch(first, octets);
       if (a_.stages >= C::kStagesToLag) {
         multiply<true>();
       } else {
         multiply<false>();
       }
-      finish(work.first(pass) + group_ * C::kTileOctets, min(octets, C::kTileOctets));
+      finish(first, octets);
     }
   }
 
@@ -97,6 +99,24 @@ class WideChainConsumer {
   }
   __device__ __forceinline__ int token(int i, int e) const { return i * 8 + lane_ % 4 * 2 + e; }
 
+  // What sums are added to, all of it on its way before the products begin.
+  __device__ __forceinline__ void fetch(int first, int octets) {
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const int octet = warp_ * 2 + h;
+      const float* from = static_cast<const float*>(a_.p.out) +
+                          WideChainWork::row(a_, first + octet) + lane_ / 4;
+#pragma unroll
+      for (int i = 0; i < C::kTokens / 8; ++i) {
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          const bool there = octet < octets && token(i, e) < a_.p.rows;
+          old_[4 * i + 2 * h + e] = there ? from[token(i, e) * a_.p.out_stride] : 0.F;
+        }
+      }
+    }
+  }
+
   __device__ __forceinline__ void finish(int first, int octets) {
     if (a_.p.output == ChainOutput::kGated) return finish_gated(first, octets);
 #pragma unroll
@@ -109,13 +129,15 @@ class WideChainConsumer {
       for (int i = 0; i < C::kTokens / 8; ++i) {
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
-          if (token(i, e) < a_.p.rows) store(token(i, e), row, sums_[4 * i + 2 * h + e], bias);
+          const int at = 4 * i + 2 * h + e;
+          if (token(i, e) < a_.p.rows) store(token(i, e), row, sums_[at], bias, old_[at]);
         }
       }
     }
   }
   // The library narrows before it adds a bias, and adds it before a residual.
-  __device__ __forceinline__ void store(int token, int row, float y, float bias) const {
+  __device__ __forceinline__ void store(int token, int row, float y, float bias,
+                                        float old) const {
     const std::int64_t at = token * a_.p.out_stride + row;
     if (a_.p.output == ChainOutput::kNarrow) {
       static_cast<T*>(a_.p.out)[at] = static_cast<T>(a_.p.bias == nullptr ? y : narrowed(y) + bias);
@@ -123,7 +145,7 @@ class WideChainConsumer {
     }
     float* to = static_cast<float*>(a_.p.out) + at;
     const float biased = a_.p.bias == nullptr ? y : y + bias;
-    *to = a_.p.output == ChainOutput::kAddF32 ? biased + *to : biased;
+    *to = a_.p.output == ChainOutput::kAddF32 ? biased + old : biased;
   }
   __device__ __forceinline__ void finish_gated(int first, int octets) const {
     if (warp_ * 2 >= octets) return;
@@ -149,6 +171,7 @@ class WideChainConsumer {
   int lane_, warp_, group_;
   WideChainRing ring_;
   float sums_[C::kTokens / 2];
+  float old_[C::kTokens / 2];  // what is added to, where it is
 };
 
 }  // namespace spate::cuda
