@@ -12,7 +12,7 @@ using cuda::ChainGemmParams;
 using cuda::ChainOutput;
 using cuda::RowActivation;
 
-constexpr int kChainRows = cuda::kChainMaxRows;
+constexpr int kChainRows = 300;  // three tiles of 128 that overlap
 
 struct ChainShape {
   std::int64_t n = 0, k = 0;
@@ -20,6 +20,7 @@ struct ChainShape {
   bool bias = false;
   RowActivation activation = RowActivation::kSilu;
   int sms = 132;
+  int tile_width = 0;
   bool gated() const { return output == ChainOutput::kGated; }
   bool wide() const { return output == ChainOutput::kF32 || output == ChainOutput::kAddF32; }
   std::int64_t columns() const { return gated() ? n / 2 : n; }
@@ -55,6 +56,7 @@ class ChainProblem {
     p.out_stride = shape.columns();
     p.output = shape.output;
     p.activation = shape.activation;
+    p.tile_width = shape.tile_width;
     require(launch(p));
     require(cudaDeviceSynchronize());
     return out_.get();

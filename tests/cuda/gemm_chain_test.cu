@@ -22,12 +22,14 @@ void expect_same_rows(const ChainProblem<T>& problem, const std::vector<std::uin
 template <class T>
 void expect_right_in(const ChainShape& shape) {
   ChainProblem<T> problem(shape);
-  const std::vector<int> all = iota(kChainRows);
+  const int most = shape.wide() ? cuda::kWideChainRows : kChainRows;
+  const std::vector<int> all = iota(most);
   const auto want = problem.run(all);
   problem.check(want, all);
-  for (const int rows : {1, 2, 5, 7, 8, 9, 13, 16, 17, 24, 33, 50, 63}) {
+  for (const int rows : {1, 2, 5, 7, 8, 9, 13, 16, 17, 24, 33, 50, 63, 64, 65, 128, 129, 200, 256}) {
+    if (rows > most) break;
     std::vector<int> rows_of;
-    for (int i = 0; i < rows; ++i) rows_of.push_back((i * 5 + 3) % kChainRows);
+    for (int i = 0; i < rows; ++i) rows_of.push_back((i * 7 + 3) % most);
     const auto out = problem.run(rows_of);
     expect_same_rows(problem, want, out, rows_of);
     for (std::int64_t c = 0; c < shape.columns(); ++c) {
@@ -62,6 +64,18 @@ TEST(GemmChain, DealsManyTilesToFewBlocks) {
   expect_right({.n = 16 * 8 * 4, .k = 8192, .output = ChainOutput::kAddF32, .sms = 2});
   expect_right({.n = 3 * 8 * 19, .k = 640, .output = ChainOutput::kNarrow, .sms = 3});
 }
+TEST(GemmChain, TakesTilesOfEveryWidth) {
+  for (const int width : {128, 160, 192, 224, 256}) {
+    expect_right({.n = 1000, .k = 640, .output = ChainOutput::kNarrow, .tile_width = width});
+    expect_right({.n = 1000,
+                  .k = 64,
+                  .output = ChainOutput::kNarrow,
+                  .bias = true,
+                  .sms = 5,
+                  .tile_width = width});
+    expect_right({.n = 1232, .k = 192, .output = ChainOutput::kGated, .tile_width = width});
+  }
+}
 TEST(GemmChain, GatesWithEveryActivation) {
   for (const auto a : {RowActivation::kSilu, RowActivation::kGelu, RowActivation::kGeluTanh,
                        RowActivation::kRelu, RowActivation::kQuickGelu}) {
@@ -76,13 +90,14 @@ TEST(GemmChain, GatesWithEveryActivation) {
 template <class T>
 void expect_the_librarys_bits(const ChainShape& shape, DType type) {
   ChainProblem<T> problem(shape);
-  const std::vector<int> all = iota(kChainRows);
+  const int rows = shape.wide() ? cuda::kWideChainRows : kChainRows;
+  const std::vector<int> all = iota(rows);
   const auto want = problem.run(all);
   auto lt = ops::cuda::GemmLt::create({.deterministic = true});
   ASSERT_TRUE(lt) << lt.error().message;
   const DeviceArray<std::uint8_t> scratch(std::size_t{ops::cuda::kLtWorkspaceBytes});
   const auto input = problem.inputs(all);
-  ops::cuda::LtProblem p{.m = kChainRows, .n = shape.n, .k = shape.k, .in = type};
+  ops::cuda::LtProblem p{.m = rows, .n = shape.n, .k = shape.k, .in = type};
   p.out = shape.wide() ? DType::kF32 : type == DType::kF16 ? DType::kF16 : DType::kBF16;
   p.a = input.x;
   p.w = problem.weights.data();
@@ -94,10 +109,10 @@ void expect_the_librarys_bits(const ChainShape& shape, DType type) {
   require(cudaDeviceSynchronize());
   const auto out = problem.output();
   std::int64_t different = 0;
-  for (std::int64_t i = 0; i < kChainRows * shape.n; ++i) {
+  for (std::int64_t i = 0; i < rows * shape.n; ++i) {
     different += problem.value(out, 0, i) != problem.value(want, 0, i);
   }
-  EXPECT_EQ(different, 0) << "of " << kChainRows * shape.n << ": " << shape.n << " x " << shape.k;
+  EXPECT_EQ(different, 0) << "of " << rows * shape.n << ": " << shape.n << " x " << shape.k;
 }
 
 TEST(GemmChain, HasTheLibrarysBits) {
@@ -121,7 +136,13 @@ TEST(GemmChain, RefusesWhatItCannotDo) {
   EXPECT_FALSE(cuda::supports_chain_gemm(8, 96, false));
   ChainGemmParams p;
   p.n = p.k = 128;
-  p.rows = kChainRows + 1;
+  p.rows = -1;
+  EXPECT_EQ(ops::cuda::chain_gemm_bf16(p, 1, nullptr), cudaErrorInvalidValue);
+  p.rows = cuda::kWideChainRows + 1;
+  p.output = ChainOutput::kF32;
+  EXPECT_EQ(ops::cuda::chain_gemm_bf16(p, 1, nullptr), cudaErrorInvalidValue);
+  p.output = ChainOutput::kNarrow;
+  p.tile_width = 100;
   EXPECT_EQ(ops::cuda::chain_gemm_bf16(p, 1, nullptr), cudaErrorInvalidValue);
 }
 

@@ -8,9 +8,16 @@ namespace {
 
 namespace k = spate::cuda;
 
-/// Of more rows the library's products are as fast (docs/benchmarks-gpu-linear.md).
-constexpr std::int64_t kMostRows = 32;
-static_assert(kMostRows <= k::kChainMaxRows);
+/// Whether the chain is the faster one (docs/benchmarks-gpu-linear.md).
+bool is_faster(const Gpu& gpu, const DeviceMatrix& w, std::int64_t rows, bool gated) {
+  if (rows <= k::kNarrowChainRows) return true;
+  // Tiles of 128 rows, the last one of which should not be mostly empty.
+  if (rows > k::kWideChainRows) return gated && rows * 5 >= (rows + 127) / 128 * 128 * 4;
+  // A warpgroup makes one chain for 64 rows of W however few of them a multiprocessor has; up to 32
+  // rows the library's chains are shorter.
+  constexpr std::int64_t kLeastBand = 44;  // rows of W for each multiprocessor
+  return rows > 32 || w.n >= kLeastBand * gpu.multiprocessors();
+}
 
 cudaError_t launch(DType type, const k::ChainGemmParams& p, const Gpu& gpu) {
   const auto kernel = type == DType::kF16 ? chain_gemm_f16 : chain_gemm_bf16;
@@ -50,8 +57,9 @@ bool has_bits_for(std::int64_t rows, GemmLt& lt, const LtProblem& problem, Gpu& 
 
 bool can_chain(const Gpu& gpu, const DeviceMatrix& w, std::int64_t rows, ProductResult result) {
   const bool plain = w.format == DeviceFormat::kBF16 || w.format == DeviceFormat::kF16;
-  return plain && gpu.architecture() == 90 && rows > 0 && rows <= kMostRows &&
-         k::supports_chain_gemm(w.n, w.k, result == ProductResult::kGated);
+  const bool gated = result == ProductResult::kGated;
+  return plain && gpu.architecture() == 90 && rows > 0 && is_faster(gpu, w, rows, gated) &&
+         k::supports_chain_gemm(w.n, w.k, gated);
 }
 
 void chain_product(Gpu& gpu, Tensor out, Tensor x, const DeviceMatrix& w, ProductResult result,
@@ -75,8 +83,10 @@ void chain_product(Gpu& gpu, Tensor out, Tensor x, const DeviceMatrix& w, Produc
 }
 
 bool chain_has_bits_of(GemmLt& lt, const LtProblem& problem, Gpu& gpu, const LtScratch& scratch) {
+  constexpr std::int64_t kTiledRows = 300;
   return has_bits_for(k::kNarrowChainRows, lt, problem, gpu, scratch) &&
-         has_bits_for(kMostRows, lt, problem, gpu, scratch);
+         has_bits_for(k::kWideChainRows, lt, problem, gpu, scratch) &&
+         (problem.out == DType::kF32 || has_bits_for(kTiledRows, lt, problem, gpu, scratch));
 }
 
 }  // namespace spate::ops::cuda

@@ -15,6 +15,7 @@
 #include "spate/kernels/cuda/gemm_chain_consumer.cuh"
 #include "spate/kernels/cuda/gemm_chain_map.cuh"
 #include "spate/kernels/cuda/gemm_chain_params.cuh"
+#include "spate/kernels/cuda/gemm_chain_tiles.cuh"
 #include "spate/kernels/cuda/gemm_chain_wide.cuh"
 #include "spate/kernels/cuda/launch.cuh"
 
@@ -151,10 +152,11 @@ cudaError_t launch_chain_rows(const ChainGemmParams& p, int sm_count, cudaStream
 template <class T>
 cudaError_t launch_chain_gemm(const ChainGemmParams& p, int sm_count, cudaStream_t stream) {
   const bool gated = p.output == ChainOutput::kGated;
-  if (!supports_chain_gemm(p.n, p.k, gated) || p.rows < 0 || p.rows > kChainMaxRows) {
-    return cudaErrorInvalidValue;
-  }
+  if (!supports_chain_gemm(p.n, p.k, gated) || p.rows < 0) return cudaErrorInvalidValue;
   if (p.rows == 0) return cudaSuccess;
+  if (p.rows > kWideChainRows || p.tile_width != 0) {
+    return launch_chain_tiles<T>(p, sm_count, stream);
+  }
   if (p.rows > kNarrowChainRows) return launch_wide_chain_gemm<T>(p, sm_count, stream);
   const std::int64_t rows16 = (p.n / 16 + sm_count - 1) / sm_count * 16;
   const std::int64_t rows8 = (p.n / 8 + sm_count - 1) / sm_count * 8;

@@ -1,5 +1,5 @@
-// What a launch of the chain product (1 to 64 rows) is given; of its kernel for up to 16 rows, how
-// the work is dealt out and its map of shared memory. The kernel is gemm_chain.cuh.
+// What a launch of the chain product is given; of its kernel for up to 16 rows, how the work is dealt
+// out and its map of shared memory. The kernel is gemm_chain.cuh.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -15,8 +15,8 @@
 
 namespace spate::cuda {
 
-inline constexpr int kChainMaxRows = 64;
 inline constexpr int kNarrowChainRows = 16;  // more of them are gemm_chain_wide.cuh's
+inline constexpr int kWideChainRows = 64;    // more of them are gemm_chain_tiles.cuh's
 inline constexpr int kChainChunk = 64;       // k in 128 bytes: a row of a swizzled tile
 
 enum class ChainOutput : std::uint8_t {
@@ -31,7 +31,7 @@ struct ChainGemmParams {
   const void* weights = nullptr;  // [n, k] bf16 or f16
   std::int64_t n = 0;             // a multiple of 8 (of 16, if gated)
   std::int64_t k = 0;             // a multiple of 64
-  int rows = 0;                   // up to kChainMaxRows
+  int rows = 0;                   // more than kWideChainRows: kNarrow and kGated alone
   const void* x = nullptr;        // [rows, k], of the type of W
   std::int64_t x_stride = 0;      // elements
   const float* bias = nullptr;    // [n], or null
@@ -39,7 +39,11 @@ struct ChainGemmParams {
   std::int64_t out_stride = 0;  // elements
   ChainOutput output = ChainOutput::kNarrow;
   RowActivation activation = RowActivation::kSilu;
-  int copies_in_flight = 0;  // KB of weights, per block, as far as there is room; 0: a good number
+  // Of up to 16 rows: KB of weights, per block, as far as there is room; 0: a good number.
+  int copies_in_flight = 0;
+  // Of tiles: rows of W in each, 128, 160, 192, 224 or 256; 0: a good number. Not 0: tiles for any
+  // number of rows.
+  int tile_width = 0;
   // The launch may overlap the kernel before it in the stream, whose results it waits for.
   bool dependent_launch = true;
 };

@@ -19,7 +19,7 @@ struct WideChainArguments {
 template <class T_>
 struct WideChainKernel {
   using T = T_;
-  static constexpr int kTokens = kChainMaxRows;  // rows of x in the tile: the instruction's N
+  static constexpr int kTokens = kWideChainRows;  // rows of x in the tile: the instruction's N
 
   static constexpr int kWarpgroups = 4;  // consumers, 64 rows of W each
   static constexpr int kConsumers = 128 * kWarpgroups;
