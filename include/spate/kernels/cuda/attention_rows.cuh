@@ -9,6 +9,7 @@
 #include <cuda_fp8.h>
 
 #include "spate/kernels/cuda/kv_image.h"
+#include "spate/kernels/cuda/launch.cuh"
 #include "spate/kernels/cuda/mma.cuh"
 #include "spate/kernels/cuda/step_tables.h"
 #include "spate/kernels/cuda/variant.cuh"
@@ -218,16 +219,11 @@ template <class T, class Kv>
 cudaError_t launch_attention_rows(const AttentionRowsParams& p, cudaStream_t stream) {
   if (p.rows == 0) return cudaSuccess;
   if (p.head_dim > rows_detail::kMostDims || p.head_dim % 8 != 0) return cudaErrorInvalidValue;
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t launch{};
-  launch.gridDim = dim3(static_cast<unsigned>(p.rows), static_cast<unsigned>(p.q_heads));
-  launch.blockDim = dim3(rows_detail::kWarps * 32);
-  launch.stream = stream;
-  launch.attrs = &attribute;
-  launch.numAttrs = p.dependent_launch ? 1 : 0;
-  return cudaLaunchKernelEx(&launch, &attention_rows_kernel<T, Kv>, p);
+  const LaunchShape shape{
+      .grid = dim3(static_cast<unsigned>(p.rows), static_cast<unsigned>(p.q_heads)),
+      .threads = rows_detail::kWarps * 32,
+      .dependent = p.dependent_launch};
+  return launch_kernel(attention_rows_kernel<T, Kv>, p, shape, stream);
 }
 
 }  // namespace spate::cuda

@@ -13,6 +13,7 @@
 #include "spate/kernels/cuda/decode_consumer.cuh"
 #include "spate/kernels/cuda/decode_epilogue.cuh"
 #include "spate/kernels/cuda/decode_producer.cuh"
+#include "spate/kernels/cuda/launch.cuh"
 
 namespace spate::cuda {
 
@@ -58,21 +59,11 @@ cudaError_t launch_decode(const DecodeParams& p, cudaStream_t stream) {
   if (args.p.head_stride == 0)
     args.p.head_stride = std::int64_t{2} * p.page_tokens * (C::kRowBytes + C::kScaleBytes);
   if (args.p.page_stride == 0) args.p.page_stride = args.p.head_stride * p.kv_heads;
-  auto* kernel = &decode_kernel<C>;
-  const cudaError_t error = cudaFuncSetAttribute(
-      kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(C::kSharedBytes));
-  if (error != cudaSuccess) return error;
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t launch{};
-  launch.gridDim = dim3(static_cast<unsigned>(p.grid));
-  launch.blockDim = dim3(C::kThreads);
-  launch.dynamicSmemBytes = C::kSharedBytes;
-  launch.stream = stream;
-  launch.attrs = &attribute;
-  launch.numAttrs = p.dependent_launch ? 1 : 0;
-  return cudaLaunchKernelEx(&launch, kernel, args);
+  const LaunchShape shape{.grid = dim3(static_cast<unsigned>(p.grid)),
+                          .threads = C::kThreads,
+                          .dependent = p.dependent_launch,
+                          .shared_bytes = static_cast<int>(C::kSharedBytes)};
+  return launch_kernel(decode_kernel<C>, args, shape, stream);
 }
 
 }  // namespace spate::cuda

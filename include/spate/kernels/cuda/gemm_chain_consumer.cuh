@@ -2,20 +2,10 @@
 #pragma once
 #include <cstdint>
 
-#include "spate/kernels/cuda/gemm_chain_params.cuh"
+#include "spate/kernels/cuda/gemm_chain_sums.cuh"
 #include "spate/kernels/cuda/mma.cuh"
 
 namespace spate::cuda {
-
-__device__ __forceinline__ bool mbar_test(std::uint32_t bar, std::uint32_t parity) {
-  std::uint32_t done;
-  asm volatile(
-      "{.reg .pred P; mbarrier.test_wait.parity.shared::cta.b64 P, [%1], %2; selp.b32 %0,1,0,P;}"
-      : "=r"(done)
-      : "r"(bar), "r"(parity)
-      : "memory");
-  return done != 0;
-}
 
 template <class C>
 class ChainConsumer {
@@ -62,6 +52,7 @@ class ChainConsumer {
 
  private:
   using T = typename C::T;
+  using Sums = ChainSums<T>;
   static constexpr int kLoads = C::kOctets == 2 ? 4 : 2;  // of W, in a chunk
   static constexpr int kTokenOctets = C::kTokens / 8;
 
@@ -214,21 +205,16 @@ class ChainConsumer {
       old_[i] = stores(tile, i) ? *out_f32(tile, i) : 0.F;
     }
   }
-  static __device__ __forceinline__ float narrowed(float y) {
-    return static_cast<float>(static_cast<T>(y));
-  }
   __device__ __forceinline__ void store_narrow(int i, int column, float y) const {
     static_cast<T*>(a_.p.out)[token(i) * a_.p.out_stride + column] = static_cast<T>(y);
   }
 
-  // The library narrows before it adds a bias.
   __device__ __forceinline__ void add_bias(int tile) {
-    const bool wide = a_.p.output == ChainOutput::kF32 || a_.p.output == ChainOutput::kAddF32;
 #pragma unroll
     for (int i = 0; i < 4 * kTokenOctets; ++i) {
       if (!stores(tile, i)) continue;
       float& y = sums_[i / 4][i % 4];
-      y = (wide ? y : narrowed(y)) + __ldg(a_.p.bias + row(tile, i / 2 % 2));
+      y = Sums::biased(a_.p.output, y, __ldg(a_.p.bias + row(tile, i / 2 % 2)));
     }
   }
 
@@ -254,8 +240,8 @@ class ChainConsumer {
 #pragma unroll
     for (int i = 0; i < 4 * kTokenOctets; ++i) {
       if (i % 4 >= 2 || token(i) >= a_.p.rows) continue;
-      const float gate = narrowed(sums_[i / 4][i % 4]), up = narrowed(sums_[i / 4][i % 4 + 2]);
-      store_narrow(i, row(tile, 0), activated(a_.p.activation, gate) * up);
+      const float gate = sums_[i / 4][i % 4], up = sums_[i / 4][i % 4 + 2];
+      store_narrow(i, row(tile, 0), Sums::gated(a_.p.activation, gate, up));
     }
   }
 

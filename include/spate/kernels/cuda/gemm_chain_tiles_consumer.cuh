@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 
+#include "spate/kernels/cuda/gemm_chain_sums.cuh"
 #include "spate/kernels/cuda/gemm_chain_tiles_params.cuh"
 #include "spate/kernels/cuda/mma.cuh"
 #include "spate/kernels/cuda/wgmma_product.cuh"
@@ -23,11 +24,7 @@ class TileConsumer {
  public:
   __device__ __forceinline__ TileConsumer(const TileArguments& a, const TileShared<C>& shared,
                                           int warp)
-      : a_(a),
-        shared_(shared),
-        lane_(static_cast<int>(threadIdx.x) % 32),
-        warp_(warp),
-        ring_(0) {}
+      : a_(a), shared_(shared), lane_(static_cast<int>(threadIdx.x) % 32), warp_(warp), ring_(0) {}
 
   __device__ __forceinline__ void run() {
     const TileWork<C> work{a_};
@@ -47,6 +44,7 @@ class TileConsumer {
 
  private:
   using T = typename C::T;
+  using Sums = ChainSums<T>;
 
   __device__ __forceinline__ void release() const {
     if (lane_ == 0) mbar_arrive(shared_.empty + 8 * ring_.stage);
@@ -83,9 +81,6 @@ class TileConsumer {
   // ---- sums: sums_[4 i + 2 h + e] is of row g + 8 h of the warp's 16 and of column 8 i + 2 t + e
   // of the operand (g = lane / 4, t = lane % 4).
 
-  static __device__ __forceinline__ float narrowed(float y) {
-    return static_cast<float>(static_cast<T>(y));
-  }
   __device__ __forceinline__ int first_row() const { return tile_.first_row + warp_ * 16; }
   __device__ __forceinline__ bool has_row(int row) const {
     return row >= tile_.row && row < tile_.row_end;
@@ -103,7 +98,6 @@ class TileConsumer {
       return Element<T>::pack(sums_[4 * octet + 2 * h], sums_[4 * octet + 2 * h + 1]);
     });
   }
-  // The library narrows before it adds a bias.
   __device__ __forceinline__ void add_bias() {
     const int n = static_cast<int>(a_.p.n);
 #pragma unroll
@@ -116,7 +110,7 @@ class TileConsumer {
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
           float& y = sums_[4 * i + 2 * h + e];
-          y = narrowed(y) + bias;
+          y = Sums::biased(a_.p.output, y, bias);
         }
       }
     }
@@ -138,13 +132,11 @@ class TileConsumer {
   template <RowActivation kActivation>
   __device__ __forceinline__ void store_gated() {
     const auto gated = [&](int octet, int h, int e) {
-      const float gate = narrowed(sums_[4 * octet + 2 * h + e]);
-      const float up = narrowed(sums_[4 * (octet + C::kWidth / 16) + 2 * h + e]);
-      return activated(kActivation, gate) * up;
+      const int at = 4 * octet + 2 * h + e;
+      return Sums::gated(kActivation, sums_[at], sums_[at + C::kWidth / 4]);
     };
-    store_narrow<C::kWidth / 2>([&](int octet, int h) {
-      return Element<T>::pack(gated(octet, h, 0), gated(octet, h, 1));
-    });
+    store_narrow<C::kWidth / 2>(
+        [&](int octet, int h) { return Element<T>::pack(gated(octet, h, 0), gated(octet, h, 1)); });
   }
 
   // `pair_of(octet, h)`: columns 8 octet + 2 t and + 1 of row g + 8 h. Through the warp's own part

@@ -35,8 +35,7 @@ struct TileKernel {
   // in the same bank.
   static constexpr int kOutPitch = 144;
   static constexpr int kOutBytes = 16 * kOutPitch;
-  static constexpr int kFit =
-      (232448 - kBarBytes - 4 * kWarpgroups * kOutBytes) / kStageBytes;
+  static constexpr int kFit = (232448 - kBarBytes - 4 * kWarpgroups * kOutBytes) / kStageBytes;
   static constexpr int kStages = kFit < 8 ? kFit : 8;
   static constexpr int kSharedBytes =
       kBarBytes + kStages * kStageBytes + 4 * kWarpgroups * kOutBytes;
@@ -82,7 +81,9 @@ template <class C>
 struct TileWork {
   const TileArguments& a;
   __host__ __device__ __forceinline__ int count() const { return a.row_tiles * a.column_tiles; }
-  __host__ __device__ __forceinline__ bool gated() const { return a.p.output == ChainOutput::kGated; }
+  __host__ __device__ __forceinline__ bool gated() const {
+    return a.p.output == ChainOutput::kGated;
+  }
   __host__ __device__ __forceinline__ ResultTile at(int i) const {
     const int group = i / (C::kGroup * a.column_tiles), in = i - group * C::kGroup * a.column_tiles;
     const int in_group = min(C::kGroup, a.row_tiles - group * C::kGroup);
@@ -104,15 +105,16 @@ struct TileWork {
   }
 };
 
-// The width with which all tiles are done first. In cycles of a multiprocessor: a tile's products, or
-// its copies at 57 bytes a cycle, and what comes before and after them.
+// The width with which all tiles are done first. In cycles of a multiprocessor: a tile's products,
+// or its copies at 57 bytes a cycle, and what comes before and after them.
 inline int good_tile_width(const ChainGemmParams& p, int sm_count) {
   int best = 0;
   std::int64_t least = 0;
   for (const int width : {256, 224, 192, 160, 128}) {
     const std::int64_t tiles = ((p.rows + 127) / 128) * ((p.n + width - 1) / width);
     const std::int64_t chunk = std::max(4 * width, (128 + width) * 128 / 57);
-    const std::int64_t cost = (tiles + sm_count - 1) / sm_count * (p.k / kChainChunk * chunk + 4000);
+    const std::int64_t cost =
+        (tiles + sm_count - 1) / sm_count * (p.k / kChainChunk * chunk + 4000);
     if (best == 0 || cost < least) best = width, least = cost;
   }
   return best;

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 
+#include "spate/kernels/cuda/gemm_chain_sums.cuh"
 #include "spate/kernels/cuda/gemm_chain_wide_params.cuh"
 #include "spate/kernels/cuda/mma.cuh"
 #include "spate/kernels/cuda/wgmma.cuh"
@@ -43,6 +44,7 @@ class WideChainConsumer {
 
  private:
   using T = typename C::T;
+  using Sums = ChainSums<T>;
 
   __device__ __forceinline__ void wait_stage() const {
     mbar_wait(shared_.full + 8 * ring_.stage, ring_.parity);
@@ -94,9 +96,6 @@ class WideChainConsumer {
   // ---- sums: sums_[4 i + 2 h + e] is of row 8 i + 2 t + e of x and of row g of octet h of the two
   // that the warp has (g = lane / 4, t = lane % 4).
 
-  static __device__ __forceinline__ float narrowed(float y) {
-    return static_cast<float>(static_cast<T>(y));
-  }
   __device__ __forceinline__ int token(int i, int e) const { return i * 8 + lane_ % 4 * 2 + e; }
 
   // What sums are added to, all of it on its way before the products begin.
@@ -104,8 +103,8 @@ class WideChainConsumer {
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
       const int octet = warp_ * 2 + h;
-      const float* from = static_cast<const float*>(a_.p.out) +
-                          WideChainWork::row(a_, first + octet) + lane_ / 4;
+      const float* from =
+          static_cast<const float*>(a_.p.out) + WideChainWork::row(a_, first + octet) + lane_ / 4;
 #pragma unroll
       for (int i = 0; i < C::kTokens / 8; ++i) {
 #pragma unroll
@@ -135,17 +134,14 @@ class WideChainConsumer {
       }
     }
   }
-  // The library narrows before it adds a bias, and adds it before a residual.
-  __device__ __forceinline__ void store(int token, int row, float y, float bias,
-                                        float old) const {
+  __device__ __forceinline__ void store(int token, int row, float y, float bias, float old) const {
     const std::int64_t at = token * a_.p.out_stride + row;
+    if (a_.p.bias != nullptr) y = Sums::biased(a_.p.output, y, bias);
     if (a_.p.output == ChainOutput::kNarrow) {
-      static_cast<T*>(a_.p.out)[at] = static_cast<T>(a_.p.bias == nullptr ? y : narrowed(y) + bias);
-      return;
+      static_cast<T*>(a_.p.out)[at] = static_cast<T>(y);
+    } else {
+      static_cast<float*>(a_.p.out)[at] = a_.p.output == ChainOutput::kAddF32 ? y + old : y;
     }
-    float* to = static_cast<float*>(a_.p.out) + at;
-    const float biased = a_.p.bias == nullptr ? y : y + bias;
-    *to = a_.p.output == ChainOutput::kAddF32 ? biased + old : biased;
   }
   __device__ __forceinline__ void finish_gated(int first, int octets) const {
     if (warp_ * 2 >= octets) return;
@@ -158,10 +154,13 @@ class WideChainConsumer {
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
         if (token(i, e) >= a_.p.rows) continue;
-        float gate = narrowed(sums_[4 * i + e]), up = narrowed(sums_[4 * i + 2 + e]);
-        if (biased) gate = narrowed(gate + gate_bias), up = narrowed(up + up_bias);
+        float gate = sums_[4 * i + e], up = sums_[4 * i + 2 + e];
+        if (biased) {
+          gate = Sums::biased(ChainOutput::kGated, gate, gate_bias);
+          up = Sums::biased(ChainOutput::kGated, up, up_bias);
+        }
         static_cast<T*>(a_.p.out)[token(i, e) * a_.p.out_stride + row] =
-            static_cast<T>(activated(a_.p.activation, gate) * up);
+            static_cast<T>(Sums::gated(a_.p.activation, gate, up));
       }
     }
   }

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "spate/kernels/cuda/launch.cuh"
 #include "spate/kernels/cuda/prefill_consumer.cuh"
 #include "spate/kernels/cuda/prefill_convert.cuh"
 #include "spate/kernels/cuda/prefill_producer.cuh"
@@ -134,21 +135,12 @@ cudaError_t launch_prefill_config(const PrefillParams& p, cudaStream_t stream) {
   cudaError_t error = prefill_detail::check<Config>(p);
   if (error == cudaSuccess) error = prefill_detail::make_maps<Config>(args);
   if (error != cudaSuccess) return error;
-  auto* kernel = &prefill_kernel<Config>;
-  error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(Config::kSharedBytes));
-  if (error != cudaSuccess) return error;
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t launch{};
-  launch.gridDim = dim3(static_cast<unsigned>(std::min(p.n_tiles, p.multiprocessors)));
-  launch.blockDim = dim3(Config::kThreads);
-  launch.dynamicSmemBytes = Config::kSharedBytes;
-  launch.stream = stream;
-  launch.attrs = &attribute;
-  launch.numAttrs = p.dependent_launch ? 1 : 0;
-  return cudaLaunchKernelEx(&launch, kernel, args);
+  const LaunchShape shape{
+      .grid = dim3(static_cast<unsigned>(std::min(p.n_tiles, p.multiprocessors))),
+      .threads = Config::kThreads,
+      .dependent = p.dependent_launch,
+      .shared_bytes = static_cast<int>(Config::kSharedBytes)};
+  return launch_kernel(prefill_kernel<Config>, args, shape, stream);
 }
 
 template <class Variant>
