@@ -1,6 +1,7 @@
 // GemmLt: products of many rows through cuBLASLt, with a cache of which algorithm is fastest for
 // which shape. It owns the library's handle; matrices and workspace belong to the caller. Products
-// of up to 32 rows have kernels of their own (kernels/cuda/gemm_stream.cuh, gemm_chain.cuh).
+// of few rows have kernels of their own (kernels/cuda/gemm_stream.cuh, gemm_chain.cuh), and so have
+// gates and ups.
 #pragma once
 
 #include <cstdint>

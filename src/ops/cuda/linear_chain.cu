@@ -13,10 +13,10 @@ bool is_faster(const Gpu& gpu, const DeviceMatrix& w, std::int64_t rows, bool ga
   if (rows <= k::kNarrowChainRows) return true;
   // Tiles of 128 rows, the last one of which should not be mostly empty.
   if (rows > k::kWideChainRows) return gated && rows * 5 >= (rows + 127) / 128 * 128 * 4;
-  // A warpgroup makes one chain for 64 rows of W however few of them a multiprocessor has; up to 32
-  // rows the library's chains are shorter.
-  constexpr std::int64_t kLeastBand = 44;  // rows of W for each multiprocessor
-  return rows > 32 || w.n >= kLeastBand * gpu.multiprocessors();
+  // A warpgroup makes one chain for 64 rows of W however few of them a multiprocessor has; the
+  // library's chains are shorter, up to 32 rows most of all.
+  const std::int64_t least_band = rows <= 32 ? 44 : 31;  // rows of W for each multiprocessor
+  return w.n >= least_band * gpu.multiprocessors();
 }
 
 cudaError_t launch(DType type, const k::ChainGemmParams& p, const Gpu& gpu) {

@@ -1,5 +1,6 @@
-// Products of few rows whose sums are single chains over k, as the library's are: the bits of a row
-// do not depend on how many rows there are, and the weights are still read once.
+// Products whose sums are single chains over k, as the library's are: the bits of a row do not
+// depend on how many rows there are. Of few rows the weights are read once; gates and ups of many
+// rows have the activation inside.
 #pragma once
 
 #include "device/gpu.h"
@@ -10,7 +11,8 @@
 
 namespace spate::ops::cuda {
 
-/// Whether the kernel takes such a product: few rows, weights and extents that it knows.
+/// Whether a kernel takes such a product: weights and extents that it knows, and numbers of rows
+/// for which it is the faster one.
 bool can_chain(const Gpu& gpu, const DeviceMatrix& w, std::int64_t rows, ProductResult result);
 
 /// out: kWrite narrow or f32 [rows, n]; kAdd f32 [rows, n]; kGated narrow [rows, n / 2]. x: of the
