@@ -1,6 +1,6 @@
 // Linear layers of a step of many rows: the chain product (of more than 64 rows in tiles) beside
-// cuBLASLt (and the activation's kernel behind it, where there are gates), in CUDA graphs, in turns,
-// on weights in rotation. bench_cuda_tiles [8b | 1b] [all: every width] [rows ...]
+// cuBLASLt (and the activation's kernel behind it, where there are gates), in CUDA graphs, in
+// turns, on weights in rotation. bench_cuda_tiles [8b | 1b] [all: every width] [rows ...]
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -39,7 +39,8 @@ struct Product {
 class TilesBench {
  public:
   TilesBench(const Product& product, std::int64_t most_rows) : s(product) {
-    const std::int64_t copies = std::max<std::int64_t>(2, (std::int64_t{400} << 20) / (s.n * s.k * 2));
+    const std::int64_t copies =
+        std::max<std::int64_t>(2, (std::int64_t{400} << 20) / (s.n * s.k * 2));
     for (std::int64_t i = 0; i < copies; ++i) {
       weights.push_back(noise(s.n, s.k, 0.5F / std::sqrt(static_cast<float>(s.k)),
                               static_cast<std::uint64_t>(i)));
@@ -65,27 +66,31 @@ class TilesBench {
     auto lt = std::move(ops::cuda::GemmLt::create({.deterministic = true})).value();
     GraphTimer timer(static_cast<int>(std::clamp<std::int64_t>(16384 / rows, 4, 48)));
     std::printf("%-8s rows %5ld:", s.name, static_cast<long>(rows));
-    timer.add("cuBLASLt", [&](int i, cudaStream_t stream) { return library(*lt, i, rows, stream); });
+    timer.add("cuBLASLt",
+              [&](int i, cudaStream_t stream) { return library(*lt, i, rows, stream); });
     const bool takes = s.output != ChainOutput::kAddF32 || rows <= cuda::kWideChainRows;
-    if (takes) timer.add("chain", [&](int i, cudaStream_t stream) { return own(i, rows, 0, stream); });
+    if (takes)
+      timer.add("chain", [&](int i, cudaStream_t stream) { return own(i, rows, 0, stream); });
     for (const int width : {128, 160, 192, 224, 256}) {
       if (!all_widths || s.output == ChainOutput::kAddF32) break;
-      timer.add(std::to_string(width), [&, width](int i, cudaStream_t stream) {
-        return own(i, rows, width, stream);
-      });
+      timer.add(std::to_string(width),
+                [&, width](int i, cudaStream_t stream) { return own(i, rows, width, stream); });
     }
     const double operations = 2.0 * static_cast<double>(rows * s.n * s.k);
     double first = 0;
     timer.run([&](const std::string& name, double us) {
       if (first == 0) first = us;
-      std::printf("  %s %.1f (%.0f TF, %.2f)", name.c_str(), us, operations / us * 1e-6, us / first);
+      std::printf("  %s %.1f (%.0f TF, %.2f)", name.c_str(), us, operations / us * 1e-6,
+                  us / first);
     });
     std::printf("\n");
     std::fflush(stdout);
   }
 
  private:
-  const std::byte* layer(int i) const { return weights[static_cast<std::size_t>(i) % weights.size()]; }
+  const std::byte* layer(int i) const {
+    return weights[static_cast<std::size_t>(i) % weights.size()];
+  }
   cudaError_t library(ops::cuda::GemmLt& lt, int i, std::int64_t rows, cudaStream_t stream) {
     ops::cuda::LtProblem p;
     p.m = rows;

@@ -26,7 +26,8 @@ void expect_right_in(const ChainShape& shape) {
   const std::vector<int> all = iota(most);
   const auto want = problem.run(all);
   problem.check(want, all);
-  for (const int rows : {1, 2, 5, 7, 8, 9, 13, 16, 17, 24, 33, 50, 63, 64, 65, 128, 129, 200, 256}) {
+  for (const int rows :
+       {1, 2, 5, 7, 8, 9, 13, 16, 17, 24, 33, 50, 63, 64, 65, 128, 129, 200, 256}) {
     if (rows > most) break;
     std::vector<int> rows_of;
     for (int i = 0; i < rows; ++i) rows_of.push_back((i * 7 + 3) % most);

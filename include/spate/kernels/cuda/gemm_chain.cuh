@@ -1,6 +1,7 @@
-// Product of 1 to 64 rows with a bf16 or f16 weight matrix, for Hopper (sm_90a): y = x W^T, with
-// bias, residual or gate. Here up to 16 rows; the others are gemm_chain_wide.cuh's. Public:
-// ChainGemmParams, supports_chain_gemm, launch_chain_gemm. The kernel owns nothing.
+// Product with a bf16 or f16 weight matrix, for Hopper (sm_90a): y = x W^T, with bias, residual or
+// gate. Here up to 16 rows; up to 64 are gemm_chain_wide.cuh's, narrow and gated results of more
+// rows gemm_chain_tiles.cuh's. Public: ChainGemmParams, supports_chain_gemm, launch_chain_gemm. The
+// kernel owns nothing.
 //
 // Every sum is one chain of the matrix instruction over ascending k, as in the library's kernels
 // for many rows, and so has their bits: they depend neither on the number of rows nor on how the

@@ -1,5 +1,5 @@
-// What a launch of the chain product is given; of its kernel for up to 16 rows, how the work is dealt
-// out and its map of shared memory. The kernel is gemm_chain.cuh.
+// What a launch of the chain product is given; of its kernel for up to 16 rows, how the work is
+// dealt out and its map of shared memory. The kernel is gemm_chain.cuh.
 #pragma once
 #include <algorithm>
 #include <cstdint>
