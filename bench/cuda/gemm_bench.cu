@@ -23,9 +23,9 @@
 namespace spate::bench {
 namespace {
 
+using cuda::ProductOutput;
 using cuda::StreamFormat;
 using cuda::StreamGemmParams;
-using cuda::StreamOutput;
 
 struct ModelShape {
   const char* name;
@@ -117,9 +117,9 @@ class Model {
       p.x = kind == 1 ? qkv : h;
       p.x_stride = kind == 1 ? s.qkv : s.ffn;
     }
-    constexpr StreamOutput kOutputs[] = {StreamOutput::kNarrow, StreamOutput::kAddF32,
-                                         StreamOutput::kGated, StreamOutput::kAddF32,
-                                         StreamOutput::kF32};
+    constexpr ProductOutput kOutputs[] = {ProductOutput::kNarrow, ProductOutput::kAddF32,
+                                          ProductOutput::kGated, ProductOutput::kAddF32,
+                                          ProductOutput::kF32};
     p.output = kOutputs[kind];
     p.out = out(kind);
     p.out_stride = kind == 2 ? s.ffn : m.n;
@@ -137,7 +137,7 @@ class Model {
     p.x_stride = m.k;
     p.out = out(kind);
     p.out_stride = m.n;
-    using Output = cuda::WidenOutput;
+    using Output = cuda::ProductOutput;
     p.output = kind == 0 || kind == 2 ? Output::kBF16 : kind == 4 ? Output::kF32 : Output::kAddF32;
     const auto launch =
         format_ == DeviceFormat::kQ8 ? ops::cuda::widen_gemm_q8 : ops::cuda::widen_gemm_q4;
@@ -154,7 +154,7 @@ class Model {
     p.rows = rows;
     p.x = wide;
     p.x_stride = m.k;
-    using Output = cuda::ChainOutput;
+    using Output = cuda::ProductOutput;
     constexpr Output kOutputs[] = {Output::kNarrow, Output::kAddF32, Output::kGated,
                                    Output::kAddF32, Output::kF32};
     p.output = kOutputs[kind];

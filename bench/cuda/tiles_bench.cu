@@ -18,7 +18,7 @@
 namespace spate::bench {
 namespace {
 
-using cuda::ChainOutput;
+using cuda::ProductOutput;
 
 std::byte* noise(std::int64_t n, std::int64_t k, float deviation, std::uint64_t seed) {
   void* p = nullptr;
@@ -32,8 +32,8 @@ std::byte* noise(std::int64_t n, std::int64_t k, float deviation, std::uint64_t 
 struct Product {
   const char* name;
   std::int64_t n, k;
-  ChainOutput output;
-  bool gated() const { return output == ChainOutput::kGated; }
+  ProductOutput output;
+  bool gated() const { return output == ProductOutput::kGated; }
 };
 
 class TilesBench {
@@ -68,11 +68,11 @@ class TilesBench {
     std::printf("%-8s rows %5ld:", s.name, static_cast<long>(rows));
     timer.add("cuBLASLt",
               [&](int i, cudaStream_t stream) { return library(*lt, i, rows, stream); });
-    const bool takes = s.output != ChainOutput::kAddF32 || rows <= cuda::kWideChainRows;
+    const bool takes = s.output != ProductOutput::kAddF32 || rows <= cuda::kWideChainRows;
     if (takes)
       timer.add("chain", [&](int i, cudaStream_t stream) { return own(i, rows, 0, stream); });
     for (const int width : {128, 160, 192, 224, 256}) {
-      if (!all_widths || s.output == ChainOutput::kAddF32) break;
+      if (!all_widths || s.output == ProductOutput::kAddF32) break;
       timer.add(std::to_string(width),
                 [&, width](int i, cudaStream_t stream) { return own(i, rows, width, stream); });
     }
@@ -96,7 +96,7 @@ class TilesBench {
     p.m = rows;
     p.n = s.n;
     p.k = s.k;
-    p.accumulate = s.output == ChainOutput::kAddF32;
+    p.accumulate = s.output == ProductOutput::kAddF32;
     p.out = p.accumulate ? DType::kF32 : DType::kBF16;
     p.a = x;
     p.w = layer(i);
@@ -124,7 +124,7 @@ class TilesBench {
     p.rows = static_cast<int>(rows);
     p.x = x;
     p.x_stride = s.k;
-    p.out = s.output == ChainOutput::kAddF32 ? sums : out;
+    p.out = s.output == ProductOutput::kAddF32 ? sums : out;
     p.out_stride = s.gated() ? s.n / 2 : s.n;
     p.output = s.output;
     p.tile_width = width;
@@ -151,7 +151,7 @@ int main(int argc, char** argv) {
   }
   if (rows.empty()) rows = {48, 64, 96, 128, 192, 256, 342, 512, 768, 1024, 2048, 4096, 16384};
   const std::int64_t hidden = small ? 2048 : 4096, ffn = small ? 8192 : 14336;
-  using Output = spate::cuda::ChainOutput;
+  using Output = spate::cuda::ProductOutput;
   for (const Product& p : {Product{"qkv", small ? 3072 : 6144, hidden, Output::kNarrow},
                            Product{"o", hidden, hidden, Output::kAddF32},
                            Product{"gate+up", 2 * ffn, hidden, Output::kGated},

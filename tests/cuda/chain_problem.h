@@ -9,20 +9,20 @@
 namespace spate::cuda_test {
 
 using cuda::ChainGemmParams;
-using cuda::ChainOutput;
+using cuda::ProductOutput;
 using cuda::RowActivation;
 
 constexpr int kChainRows = 300;  // three tiles of 128 that overlap
 
 struct ChainShape {
   std::int64_t n = 0, k = 0;
-  ChainOutput output = ChainOutput::kF32;
+  ProductOutput output = ProductOutput::kF32;
   bool bias = false;
   RowActivation activation = RowActivation::kSilu;
   int sms = 132;
   int tile_width = 0;
-  bool gated() const { return output == ChainOutput::kGated; }
-  bool wide() const { return output == ChainOutput::kF32 || output == ChainOutput::kAddF32; }
+  bool gated() const { return output == ProductOutput::kGated; }
+  bool wide() const { return output == ProductOutput::kF32 || output == ProductOutput::kAddF32; }
   std::int64_t columns() const { return gated() ? n / 2 : n; }
 };
 
@@ -134,7 +134,7 @@ class ChainProblem {
     const Expected y = linear(source, column);
     if (!shape.gated()) {
       double v = y.value;
-      if (shape.output == ChainOutput::kAddF32) {
+      if (shape.output == ProductOutput::kAddF32) {
         v += static_cast<double>(
             old_host_[static_cast<std::size_t>(source * shape.columns() + column)]);
       }
@@ -143,7 +143,7 @@ class ChainProblem {
     const Expected up = linear(source, column + shape.n / 2);
     const double gate_error = y.tolerance + narrowing(y.value);
     const double up_error = up.tolerance + narrowing(up.value);
-    const double gate = activated(static_cast<StreamActivation>(shape.activation), y.value);
+    const double gate = activated(shape.activation, y.value);
     const double v = gate * up.value;
     const double slope = 1.2 * gate_error + 1e-6 * std::abs(gate) + 2e-7;
     return {v, slope * (std::abs(up.value) + up_error) + std::abs(gate) * up_error + narrowing(v)};
@@ -160,7 +160,7 @@ class ChainProblem {
     }
     used_.set(x);
     out_.poison();
-    if (shape.output == ChainOutput::kAddF32) {
+    if (shape.output == ProductOutput::kAddF32) {
       require(cudaMemcpy(out_.data(), old.data(), old.size() * 4, cudaMemcpyHostToDevice));
     }
   }

@@ -44,46 +44,46 @@ void expect_right(const ChainShape& shape) {
 }
 
 TEST(GemmChain, StoresNarrowRows) {
-  expect_right({.n = 3072, .k = 2048, .output = ChainOutput::kNarrow});
-  expect_right({.n = 528, .k = 4096, .output = ChainOutput::kNarrow, .bias = true});
+  expect_right({.n = 3072, .k = 2048, .output = ProductOutput::kNarrow});
+  expect_right({.n = 528, .k = 4096, .output = ProductOutput::kNarrow, .bias = true});
 }
 TEST(GemmChain, StoresF32) {
-  expect_right({.n = 8008, .k = 512, .output = ChainOutput::kF32, .bias = true});
+  expect_right({.n = 8008, .k = 512, .output = ProductOutput::kF32, .bias = true});
 }
 TEST(GemmChain, AddsToTheResidual) {
-  expect_right({.n = 4096, .k = 4096, .output = ChainOutput::kAddF32});
-  expect_right({.n = 1000, .k = 1536, .output = ChainOutput::kAddF32});
-  expect_right({.n = 400, .k = 14336, .output = ChainOutput::kAddF32, .bias = true});
+  expect_right({.n = 4096, .k = 4096, .output = ProductOutput::kAddF32});
+  expect_right({.n = 1000, .k = 1536, .output = ProductOutput::kAddF32});
+  expect_right({.n = 400, .k = 14336, .output = ProductOutput::kAddF32, .bias = true});
 }
 TEST(GemmChain, TakesSmallModels) {
-  expect_right({.n = 288, .k = 320, .output = ChainOutput::kNarrow});
-  expect_right({.n = 8, .k = 64, .output = ChainOutput::kF32});
-  expect_right({.n = 1536, .k = 320, .output = ChainOutput::kGated});
+  expect_right({.n = 288, .k = 320, .output = ProductOutput::kNarrow});
+  expect_right({.n = 8, .k = 64, .output = ProductOutput::kF32});
+  expect_right({.n = 1536, .k = 320, .output = ProductOutput::kGated});
 }
 TEST(GemmChain, DealsManyTilesToFewBlocks) {
-  expect_right({.n = 2 * 16 * 40, .k = 1152, .output = ChainOutput::kF32, .sms = 4});
-  expect_right({.n = 16 * 8 * 4, .k = 8192, .output = ChainOutput::kAddF32, .sms = 2});
-  expect_right({.n = 3 * 8 * 19, .k = 640, .output = ChainOutput::kNarrow, .sms = 3});
+  expect_right({.n = 2 * 16 * 40, .k = 1152, .output = ProductOutput::kF32, .sms = 4});
+  expect_right({.n = 16 * 8 * 4, .k = 8192, .output = ProductOutput::kAddF32, .sms = 2});
+  expect_right({.n = 3 * 8 * 19, .k = 640, .output = ProductOutput::kNarrow, .sms = 3});
 }
 TEST(GemmChain, TakesTilesOfEveryWidth) {
   for (const int width : {128, 160, 192, 224, 256}) {
-    expect_right({.n = 1000, .k = 640, .output = ChainOutput::kNarrow, .tile_width = width});
+    expect_right({.n = 1000, .k = 640, .output = ProductOutput::kNarrow, .tile_width = width});
     expect_right({.n = 1000,
                   .k = 64,
-                  .output = ChainOutput::kNarrow,
+                  .output = ProductOutput::kNarrow,
                   .bias = true,
                   .sms = 5,
                   .tile_width = width});
-    expect_right({.n = 1232, .k = 192, .output = ChainOutput::kGated, .tile_width = width});
+    expect_right({.n = 1232, .k = 192, .output = ProductOutput::kGated, .tile_width = width});
   }
 }
 TEST(GemmChain, GatesWithEveryActivation) {
   for (const auto a : {RowActivation::kSilu, RowActivation::kGelu, RowActivation::kGeluTanh,
                        RowActivation::kRelu, RowActivation::kQuickGelu}) {
     expect_right(
-        {.n = 1760, .k = 1024, .output = ChainOutput::kGated, .bias = true, .activation = a});
+        {.n = 1760, .k = 1024, .output = ProductOutput::kGated, .bias = true, .activation = a});
   }
-  expect_right({.n = 28672, .k = 4096, .output = ChainOutput::kGated});
+  expect_right({.n = 28672, .k = 4096, .output = ProductOutput::kGated});
 }
 
 // What --deterministic rests on: the library's algorithm that stands for all numbers of rows makes
@@ -104,7 +104,7 @@ void expect_the_librarys_bits(const ChainShape& shape, DType type) {
   p.w = problem.weights.data();
   p.d = input.out;
   p.bias = shape.bias ? problem.bias.data() : nullptr;
-  p.accumulate = shape.output == ChainOutput::kAddF32;
+  p.accumulate = shape.output == ProductOutput::kAddF32;
   const auto done = (*lt)->run(p, {scratch.data(), ops::cuda::kLtWorkspaceBytes, nullptr});
   ASSERT_TRUE(done) << done.error().message;
   require(cudaDeviceSynchronize());
@@ -118,13 +118,13 @@ void expect_the_librarys_bits(const ChainShape& shape, DType type) {
 
 TEST(GemmChain, HasTheLibrarysBits) {
   for (const ChainShape& s :
-       {ChainShape{.n = 6144, .k = 4096, .output = ChainOutput::kNarrow},
-        ChainShape{.n = 4096, .k = 4096, .output = ChainOutput::kAddF32},
-        ChainShape{.n = 4096, .k = 14336, .output = ChainOutput::kAddF32},
-        ChainShape{.n = 2048, .k = 8192, .output = ChainOutput::kF32},
-        ChainShape{.n = 896, .k = 896, .output = ChainOutput::kF32, .bias = true},
-        ChainShape{.n = 896, .k = 896, .output = ChainOutput::kAddF32, .bias = true},
-        ChainShape{.n = 896, .k = 896, .output = ChainOutput::kNarrow, .bias = true}}) {
+       {ChainShape{.n = 6144, .k = 4096, .output = ProductOutput::kNarrow},
+        ChainShape{.n = 4096, .k = 4096, .output = ProductOutput::kAddF32},
+        ChainShape{.n = 4096, .k = 14336, .output = ProductOutput::kAddF32},
+        ChainShape{.n = 2048, .k = 8192, .output = ProductOutput::kF32},
+        ChainShape{.n = 896, .k = 896, .output = ProductOutput::kF32, .bias = true},
+        ChainShape{.n = 896, .k = 896, .output = ProductOutput::kAddF32, .bias = true},
+        ChainShape{.n = 896, .k = 896, .output = ProductOutput::kNarrow, .bias = true}}) {
     expect_the_librarys_bits<Bf16>(s, DType::kBF16);
     expect_the_librarys_bits<__half>(s, DType::kF16);
   }
@@ -140,9 +140,9 @@ TEST(GemmChain, RefusesWhatItCannotDo) {
   p.rows = -1;
   EXPECT_EQ(ops::cuda::chain_gemm_bf16(p, 1, nullptr), cudaErrorInvalidValue);
   p.rows = cuda::kWideChainRows + 1;
-  p.output = ChainOutput::kF32;
+  p.output = ProductOutput::kF32;
   EXPECT_EQ(ops::cuda::chain_gemm_bf16(p, 1, nullptr), cudaErrorInvalidValue);
-  p.output = ChainOutput::kNarrow;
+  p.output = ProductOutput::kNarrow;
   p.tile_width = 100;
   EXPECT_EQ(ops::cuda::chain_gemm_bf16(p, 1, nullptr), cudaErrorInvalidValue);
 }

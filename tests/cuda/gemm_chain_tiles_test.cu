@@ -8,16 +8,16 @@
 namespace spate::cuda_test {
 namespace {
 
-using cuda::ChainOutput;
+using cuda::ProductOutput;
 
 template <int kWidth>
-void expect_every_value_once(int rows, std::int64_t n, ChainOutput output) {
+void expect_every_value_once(int rows, std::int64_t n, ProductOutput output) {
   using C = cuda::TileKernel<__nv_bfloat16, kWidth>;
   cuda::TileArguments a{};
   a.p.rows = rows;
   a.p.n = n;
   a.p.output = output;
-  const bool gated = output == ChainOutput::kGated;
+  const bool gated = output == ProductOutput::kGated;
   const int columns = static_cast<int>(gated ? n / 2 : n), width = gated ? kWidth / 2 : kWidth;
   a.row_tiles = (rows + C::kRows - 1) / C::kRows;
   a.column_tiles = (columns + width - 1) / width;
@@ -46,11 +46,11 @@ void expect_every_value_once(int rows, std::int64_t n, ChainOutput output) {
 TEST(HostChainTiles, CoverEveryValueOnce) {
   for (const int rows : {1, 65, 128, 129, 300, 2049, 5000}) {
     for (const std::int64_t n : {16, 272, 1000, 1232}) {
-      expect_every_value_once<128>(rows, n, ChainOutput::kNarrow);
-      expect_every_value_once<256>(rows, n, ChainOutput::kNarrow);
+      expect_every_value_once<128>(rows, n, ProductOutput::kNarrow);
+      expect_every_value_once<256>(rows, n, ProductOutput::kNarrow);
       if (n % 16 != 0) continue;
-      expect_every_value_once<160>(rows, n, ChainOutput::kGated);
-      expect_every_value_once<224>(rows, n, ChainOutput::kGated);
+      expect_every_value_once<160>(rows, n, ProductOutput::kGated);
+      expect_every_value_once<224>(rows, n, ProductOutput::kGated);
     }
   }
 }

@@ -16,20 +16,20 @@
 namespace spate::cuda_test {
 
 using Bf16 = __nv_bfloat16;
-using cuda::StreamActivation;
+using cuda::ProductOutput;
+using cuda::RowActivation;
 using cuda::StreamGemmParams;
-using cuda::StreamOutput;
 
 constexpr int kMaxRows = 16;
 
 struct GemmShape {
   std::int64_t n = 0, k = 0;
-  StreamOutput output = StreamOutput::kF32;
+  ProductOutput output = ProductOutput::kF32;
   bool norm = false, bias = false;
   bool f16 = false;  // rows and narrow outputs, else bf16
-  StreamActivation activation = StreamActivation::kSilu;
+  RowActivation activation = RowActivation::kSilu;
   int sms = 132;
-  std::int64_t columns() const { return output == StreamOutput::kGated ? n / 2 : n; }
+  std::int64_t columns() const { return output == ProductOutput::kGated ? n / 2 : n; }
 };
 
 inline std::vector<float> normal(std::size_t n, unsigned seed, float deviation) {
@@ -80,15 +80,15 @@ static __global__ void reference_kernel(const float* x, const float* w, double* 
   }
 }
 
-inline double activated(StreamActivation kind, double x) {
+inline double activated(RowActivation kind, double x) {
   switch (kind) {
-    case StreamActivation::kSilu:
+    case RowActivation::kSilu:
       return x / (1 + std::exp(-x));
-    case StreamActivation::kGelu:
+    case RowActivation::kGelu:
       return 0.5 * x * std::erfc(-x * std::sqrt(0.5));
-    case StreamActivation::kGeluTanh:
+    case RowActivation::kGeluTanh:
       return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-    case StreamActivation::kRelu:
+    case RowActivation::kRelu:
       return x > 0 ? x : 0;
     default:
       return x / (1 + std::exp(-1.702 * x));
@@ -162,9 +162,9 @@ class GemmProblem {
   };
   Expected expected(int source, std::int64_t column) const {
     const Expected y = linear(source, column);
-    if (shape.output != StreamOutput::kGated) {
+    if (shape.output != ProductOutput::kGated) {
       const double old =
-          shape.output == StreamOutput::kAddF32
+          shape.output == ProductOutput::kAddF32
               ? static_cast<double>(
                     old_host_[static_cast<std::size_t>(source * shape.columns() + column)])
               : 0;
@@ -200,7 +200,7 @@ class GemmProblem {
     return shape.f16 ? std::abs(v) * 0x1p-11 + 0x1p-25 : std::abs(v) * 0x1p-8;
   }
   bool wide_out() const {
-    return shape.output == StreamOutput::kF32 || shape.output == StreamOutput::kAddF32;
+    return shape.output == ProductOutput::kF32 || shape.output == ProductOutput::kAddF32;
   }
 
   Expected linear(int source, std::int64_t row) const {
@@ -223,7 +223,7 @@ class GemmProblem {
       std::copy_n(old_host_.data() + source * n, n, old.data() + r * n);
     }
     out_.poison();
-    if (shape.output == StreamOutput::kAddF32) {
+    if (shape.output == ProductOutput::kAddF32) {
       require(cudaMemcpy(out_.data(), old.data(), old.size() * 4, cudaMemcpyHostToDevice));
     }
     if (shape.norm) return x_.set(x);

@@ -131,18 +131,18 @@ class GemmQuant : public ::testing::TestWithParam<DeviceFormat> {
 };
 
 TEST_P(GemmQuant, StoresAddsAndGates) {
-  expect_right({.n = 3072, .k = 2048, .output = StreamOutput::kNarrow, .norm = true});
-  expect_right({.n = 4096, .k = 4096, .output = StreamOutput::kAddF32, .bias = true});
-  expect_right({.n = 1760, .k = 1024, .output = StreamOutput::kGated, .norm = true});
+  expect_right({.n = 3072, .k = 2048, .output = ProductOutput::kNarrow, .norm = true});
+  expect_right({.n = 4096, .k = 4096, .output = ProductOutput::kAddF32, .bias = true});
+  expect_right({.n = 1760, .k = 1024, .output = ProductOutput::kGated, .norm = true});
 }
 TEST_P(GemmQuant, WalksSeveralSlicesOfK) {
-  expect_right({.n = 400, .k = 14336, .output = StreamOutput::kAddF32});
-  expect_right({.n = 2 * 16 * 40, .k = 4224, .output = StreamOutput::kF32, .sms = 2});
+  expect_right({.n = 400, .k = 14336, .output = ProductOutput::kAddF32});
+  expect_right({.n = 2 * 16 * 40, .k = 4224, .output = ProductOutput::kF32, .sms = 2});
 }
 TEST_P(GemmQuant, TakesPartsOfBlocks) {
-  expect_right({.n = 288, .k = 320, .output = StreamOutput::kNarrow, .norm = true});
-  expect_right({.n = 1792, .k = 896, .output = StreamOutput::kF32});
-  expect_right({.n = 16, .k = 64, .output = StreamOutput::kF32});
+  expect_right({.n = 288, .k = 320, .output = ProductOutput::kNarrow, .norm = true});
+  expect_right({.n = 1792, .k = 896, .output = ProductOutput::kF32});
+  expect_right({.n = 16, .k = 64, .output = ProductOutput::kF32});
 }
 TEST_P(GemmQuant, UnpacksToTheNearestBf16) {
   const Stored m(GetParam(), 48, 576);

@@ -30,38 +30,37 @@ void expect_right(GemmShape shape) {
 }
 
 TEST(GemmStream, StoresNarrowRows) {
-  expect_right({.n = 3072, .k = 2048, .output = StreamOutput::kNarrow, .norm = true});
-  expect_right({.n = 528, .k = 4096, .output = StreamOutput::kNarrow, .bias = true});
+  expect_right({.n = 3072, .k = 2048, .output = ProductOutput::kNarrow, .norm = true});
+  expect_right({.n = 528, .k = 4096, .output = ProductOutput::kNarrow, .bias = true});
 }
 TEST(GemmStream, StoresF32) {
-  expect_right({.n = 8008, .k = 512, .output = StreamOutput::kF32, .norm = true, .bias = true});
+  expect_right({.n = 8008, .k = 512, .output = ProductOutput::kF32, .norm = true, .bias = true});
 }
 TEST(GemmStream, AddsToTheResidual) {
-  expect_right({.n = 4096, .k = 4096, .output = StreamOutput::kAddF32});
-  expect_right({.n = 1000, .k = 1536, .output = StreamOutput::kAddF32, .bias = true});
+  expect_right({.n = 4096, .k = 4096, .output = ProductOutput::kAddF32});
+  expect_right({.n = 1000, .k = 1536, .output = ProductOutput::kAddF32, .bias = true});
 }
 TEST(GemmStream, WalksSeveralSlicesOfK) {
-  expect_right({.n = 2048, .k = 8192, .output = StreamOutput::kAddF32});
-  expect_right({.n = 400, .k = 14336, .output = StreamOutput::kAddF32});
-  expect_right({.n = 64, .k = 32768, .output = StreamOutput::kF32});
-  expect_right({.n = 96, .k = 4160, .output = StreamOutput::kNarrow, .norm = true});
+  expect_right({.n = 2048, .k = 8192, .output = ProductOutput::kAddF32});
+  expect_right({.n = 400, .k = 14336, .output = ProductOutput::kAddF32});
+  expect_right({.n = 64, .k = 32768, .output = ProductOutput::kF32});
+  expect_right({.n = 96, .k = 4160, .output = ProductOutput::kNarrow, .norm = true});
 }
 TEST(GemmStream, CarriesMoreTilesThanFitAtOnce) {
-  expect_right({.n = 2 * 16 * 40, .k = 4224, .output = StreamOutput::kF32, .sms = 2});
+  expect_right({.n = 2 * 16 * 40, .k = 4224, .output = ProductOutput::kF32, .sms = 2});
 }
 TEST(GemmStream, TakesSmallModels) {
-  expect_right({.n = 288, .k = 320, .output = StreamOutput::kNarrow, .norm = true});
-  expect_right({.n = 8, .k = 64, .output = StreamOutput::kF32});
-  expect_right({.n = 1536, .k = 320, .output = StreamOutput::kGated, .norm = true});
+  expect_right({.n = 288, .k = 320, .output = ProductOutput::kNarrow, .norm = true});
+  expect_right({.n = 8, .k = 64, .output = ProductOutput::kF32});
+  expect_right({.n = 1536, .k = 320, .output = ProductOutput::kGated, .norm = true});
 }
 TEST(GemmStream, GatesWithEveryActivation) {
-  for (const auto a :
-       {StreamActivation::kSilu, StreamActivation::kGelu, StreamActivation::kGeluTanh,
-        StreamActivation::kRelu, StreamActivation::kQuickGelu}) {
+  for (const auto a : {RowActivation::kSilu, RowActivation::kGelu, RowActivation::kGeluTanh,
+                       RowActivation::kRelu, RowActivation::kQuickGelu}) {
     expect_right(
-        {.n = 1760, .k = 1024, .output = StreamOutput::kGated, .bias = true, .activation = a});
+        {.n = 1760, .k = 1024, .output = ProductOutput::kGated, .bias = true, .activation = a});
   }
-  expect_right({.n = 28672, .k = 4096, .output = StreamOutput::kGated, .norm = true});
+  expect_right({.n = 28672, .k = 4096, .output = ProductOutput::kGated, .norm = true});
 }
 TEST(GemmStream, RefusesWhatItCannotDo) {
   for (const StreamFormat format : {StreamFormat::kBF16, StreamFormat::kF16}) {

@@ -9,7 +9,7 @@
 namespace spate::cuda_test {
 namespace {
 
-using cuda::WidenOutput;
+using cuda::ProductOutput;
 
 constexpr std::int64_t kMostRows = 300;
 constexpr int kSms = 132;
@@ -17,7 +17,7 @@ constexpr int kSms = 132;
 struct WidenCase {
   DeviceFormat format = DeviceFormat::kQ4;
   std::int64_t n = 0, k = 0;
-  WidenOutput output = WidenOutput::kF32;
+  ProductOutput output = ProductOutput::kF32;
   bool bias = false;
 };
 
@@ -53,7 +53,7 @@ class WidenProblem {
 
   std::vector<std::uint8_t> run(std::int64_t rows) {
     out_.poison();
-    if (c_.output == WidenOutput::kAddF32) {
+    if (c_.output == ProductOutput::kAddF32) {
       require(cudaMemcpy(out_.data(), old_.data(), static_cast<std::size_t>(rows * c_.n) * 4,
                          cudaMemcpyHostToDevice));
     }
@@ -83,7 +83,7 @@ class WidenProblem {
       const auto at = static_cast<std::size_t>(i), column = static_cast<std::size_t>(i % c_.n);
       double y = sums_[at];
       if (c_.bias) y += static_cast<double>(bias_host_[column]);
-      if (c_.output == WidenOutput::kAddF32) y += static_cast<double>(old_[at]);
+      if (c_.output == ProductOutput::kAddF32) y += static_cast<double>(old_[at]);
       const double chain = static_cast<double>(c_.k) / 16 + 12;
       const double tolerance = chain * 0x1p-23 * sizes_[at] +
                                std::abs(y) * (value_bytes() == 4 ? 0x1p-22 : 0x1p-8) + 0x1p-23;
@@ -102,7 +102,7 @@ class WidenProblem {
   std::size_t row_bytes() const { return static_cast<std::size_t>(c_.n) * value_bytes(); }
 
  private:
-  std::size_t value_bytes() const { return c_.output == WidenOutput::kBF16 ? 2 : 4; }
+  std::size_t value_bytes() const { return c_.output == ProductOutput::kNarrow ? 2 : 4; }
   DeviceMatrix matrix() const {
     return {.format = c_.format,
             .n = c_.n,
@@ -148,18 +148,18 @@ void expect_right_and_invariant(const WidenCase& c, const std::vector<std::int64
 class GemmWiden : public ::testing::TestWithParam<DeviceFormat> {};
 
 TEST_P(GemmWiden, MultipliesTheLayersOf8B) {
-  expect_right_and_invariant({GetParam(), 6144, 4096, WidenOutput::kBF16});
-  expect_right_and_invariant({GetParam(), 4096, 4096, WidenOutput::kAddF32, true});
+  expect_right_and_invariant({GetParam(), 6144, 4096, ProductOutput::kNarrow});
+  expect_right_and_invariant({GetParam(), 4096, 4096, ProductOutput::kAddF32, true});
 }
 TEST_P(GemmWiden, MultipliesTheLayersOf1B) {
-  expect_right_and_invariant({GetParam(), 3072, 2048, WidenOutput::kBF16, true});
-  expect_right_and_invariant({GetParam(), 2048, 8192, WidenOutput::kAddF32});
+  expect_right_and_invariant({GetParam(), 3072, 2048, ProductOutput::kNarrow, true});
+  expect_right_and_invariant({GetParam(), 2048, 8192, ProductOutput::kAddF32});
 }
 TEST_P(GemmWiden, WalksManyTiles) {
-  expect_right_and_invariant({GetParam(), 40008, 256, WidenOutput::kF32}, {17, 64, 100, 256});
+  expect_right_and_invariant({GetParam(), 40008, 256, ProductOutput::kF32}, {17, 64, 100, 256});
 }
 TEST_P(GemmWiden, TakesEndsOfTilesAndBlocks) {
-  for (const auto output : {WidenOutput::kBF16, WidenOutput::kF32, WidenOutput::kAddF32}) {
+  for (const auto output : {ProductOutput::kNarrow, ProductOutput::kF32, ProductOutput::kAddF32}) {
     expect_right_and_invariant({GetParam(), 264, 96, output, true});
     expect_right_and_invariant({GetParam(), 8, 544, output, true});
     expect_right_and_invariant({GetParam(), 776, 1312, output});

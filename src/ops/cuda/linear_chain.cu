@@ -24,11 +24,6 @@ cudaError_t launch(DType type, const k::ChainGemmParams& p, const Gpu& gpu) {
   return kernel(p, gpu.multiprocessors(), gpu.stream());
 }
 
-k::ChainOutput output_of(DType out, bool accumulate) {
-  if (accumulate) return k::ChainOutput::kAddF32;
-  return out == DType::kF32 ? k::ChainOutput::kF32 : k::ChainOutput::kNarrow;
-}
-
 /// Whether that many rows have the library's bits in the kernel that takes them.
 bool has_bits_for(std::int64_t rows, GemmLt& lt, const LtProblem& problem, Gpu& gpu,
                   const LtScratch& scratch) {
@@ -48,7 +43,7 @@ bool has_bits_for(std::int64_t rows, GemmLt& lt, const LtProblem& problem, Gpu& 
   p.bias = again.bias;
   p.out = again.d;
   p.out_stride = again.n;
-  p.output = output_of(again.out, again.accumulate);
+  p.output = output_of(again.accumulate ? ProductResult::kAdd : ProductResult::kWrite, again.out);
   p.dependent_launch = false;
   return launch(again.in, p, gpu) == cudaSuccess && trial.same();
 }
@@ -74,9 +69,7 @@ void chain_product(Gpu& gpu, Tensor out, Tensor x, const DeviceMatrix& w, Produc
   p.bias = w.bias;
   p.out = out.data();
   p.out_stride = out.stride(0);
-  p.output = result == ProductResult::kGated
-                 ? k::ChainOutput::kGated
-                 : output_of(out.dtype(), result == ProductResult::kAdd);
+  p.output = output_of(result, out.dtype());
   p.activation = static_cast<k::RowActivation>(activation);
   p.dependent_launch = gpu.dependent_launch();
   check(launch(x.dtype(), p, gpu), "a product");

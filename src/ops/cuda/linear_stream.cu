@@ -9,12 +9,6 @@ namespace {
 
 namespace k = spate::cuda;
 
-k::StreamOutput output_of(ProductResult result, DType out) {
-  if (result == ProductResult::kAdd) return k::StreamOutput::kAddF32;
-  if (result == ProductResult::kGated) return k::StreamOutput::kGated;
-  return out == DType::kF32 ? k::StreamOutput::kF32 : k::StreamOutput::kNarrow;
-}
-
 /// F32 weights are not streamed.
 std::optional<k::StreamFormat> stream_format(DeviceFormat format) {
   switch (format) {
@@ -61,7 +55,7 @@ void stream_product(Gpu& gpu, Tensor out, const Rows& x, const DeviceMatrix& w,
   p.out = out.data();
   p.out_stride = out.stride(0);
   p.output = output_of(result, out.dtype());
-  p.activation = static_cast<k::StreamActivation>(activation);
+  p.activation = static_cast<k::RowActivation>(activation);
   p.dependent_launch = gpu.dependent_launch();
   check(stream_gemm(*stream_format(w.format), p, gpu.multiprocessors(), gpu.stream()), "a product");
 }

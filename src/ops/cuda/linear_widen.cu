@@ -1,5 +1,6 @@
 #include "ops/cuda/launching.h"
 #include "ops/cuda/linear_widen.h"
+#include "ops/cuda/product_result.h"
 #include "ops/cuda/widen_gemm.h"
 
 namespace spate::ops::cuda {
@@ -10,11 +11,6 @@ namespace k = spate::cuda;
 /// Fewer are streamed, which is faster; of more, a bf16 copy of the weights costs less than the
 /// library's kernels win.
 constexpr std::int64_t kFewestRows = 9, kMostRows = 256;
-
-k::WidenOutput output_of(DType out, bool accumulate) {
-  if (accumulate) return k::WidenOutput::kAddF32;
-  return out == DType::kF32 ? k::WidenOutput::kF32 : k::WidenOutput::kBF16;
-}
 
 }  // namespace
 
@@ -36,7 +32,7 @@ void widen_product(Gpu& gpu, Tensor out, Tensor x, const DeviceMatrix& w, bool a
   p.bias = w.bias;
   p.out = out.data();
   p.out_stride = out.stride(0);
-  p.output = output_of(out.dtype(), accumulate);
+  p.output = output_of(accumulate ? ProductResult::kAdd : ProductResult::kWrite, out.dtype());
   p.dependent_launch = gpu.dependent_launch();
   const auto launch = w.format == DeviceFormat::kQ8 ? widen_gemm_q8 : widen_gemm_q4;
   check(launch(p, gpu.multiprocessors(), gpu.stream()), "a product");

@@ -152,7 +152,7 @@ cudaError_t launch_chain_rows(const ChainGemmParams& p, int sm_count, cudaStream
 // matrix out to the SMs more evenly.
 template <class T>
 cudaError_t launch_chain_gemm(const ChainGemmParams& p, int sm_count, cudaStream_t stream) {
-  const bool gated = p.output == ChainOutput::kGated;
+  const bool gated = p.output == ProductOutput::kGated;
   if (!supports_chain_gemm(p.n, p.k, gated) || p.rows < 0) return cudaErrorInvalidValue;
   if (p.rows == 0) return cudaSuccess;
   if (p.rows > kWideChainRows || p.tile_width != 0) {

@@ -199,7 +199,7 @@ class ChainConsumer {
     return static_cast<float*>(a_.p.out) + token(i) * a_.p.out_stride + row(tile, i / 2 % 2);
   }
   __device__ __forceinline__ void load_old(int tile) {
-    if (a_.p.output != ChainOutput::kAddF32) return;
+    if (a_.p.output != ProductOutput::kAddF32) return;
 #pragma unroll
     for (int i = 0; i < 4 * kTokenOctets; ++i) {
       old_[i] = stores(tile, i) ? *out_f32(tile, i) : 0.F;
@@ -220,16 +220,16 @@ class ChainConsumer {
 
   __device__ __forceinline__ void finish(int tile) {
     if (a_.p.bias != nullptr) add_bias(tile);
-    if (a_.p.output == ChainOutput::kAddF32) {
+    if (a_.p.output == ProductOutput::kAddF32) {
 #pragma unroll
       for (int i = 0; i < 4 * kTokenOctets; ++i) sums_[i / 4][i % 4] += old_[i];
     }
-    if (C::kOctets == 2 && a_.p.output == ChainOutput::kGated) return finish_gated(tile);
+    if (C::kOctets == 2 && a_.p.output == ProductOutput::kGated) return finish_gated(tile);
 #pragma unroll
     for (int i = 0; i < 4 * kTokenOctets; ++i) {
       if (!stores(tile, i)) continue;
       const float y = sums_[i / 4][i % 4];
-      if (a_.p.output == ChainOutput::kNarrow) {
+      if (a_.p.output == ProductOutput::kNarrow) {
         store_narrow(i, row(tile, i / 2 % 2), y);
       } else {
         *out_f32(tile, i) = y;

@@ -11,6 +11,7 @@
 #include <cuda_runtime.h>
 
 #include "spate/kernels/cuda/activation_function.cuh"
+#include "spate/kernels/cuda/product_output.h"
 #include "spate/kernels/cuda/ptx.cuh"
 
 namespace spate::cuda {
@@ -18,13 +19,6 @@ namespace spate::cuda {
 inline constexpr int kNarrowChainRows = 16;  // more of them are gemm_chain_wide.cuh's
 inline constexpr int kWideChainRows = 64;    // more of them are gemm_chain_tiles.cuh's
 inline constexpr int kChainChunk = 64;       // k in 128 bytes: a row of a swizzled tile
-
-enum class ChainOutput : std::uint8_t {
-  kNarrow,  // out = y, of the type of W; narrowed before the bias and after it
-  kF32,     // out = y
-  kAddF32,  // out += y: the residual stream
-  kGated,   // out = activation(y[i]) * y[n / 2 + i], each narrowed as above before
-};
 
 // y = x W^T + bias. Device pointers; rows of x and W are 16-byte aligned.
 struct ChainGemmParams {
@@ -37,7 +31,7 @@ struct ChainGemmParams {
   const float* bias = nullptr;    // [n], or null
   void* out = nullptr;
   std::int64_t out_stride = 0;  // elements
-  ChainOutput output = ChainOutput::kNarrow;
+  ProductOutput output = ProductOutput::kNarrow;
   RowActivation activation = RowActivation::kSilu;
   // Of up to 16 rows: KB of weights, per block, as far as there is room; 0: a good number.
   int copies_in_flight = 0;
@@ -132,7 +126,7 @@ struct ChainWork {
   }
   // First row of W of a tile's octet.
   static __device__ __forceinline__ int row(const ChainArguments& a, int tile, int octet) {
-    if (a.p.output == ChainOutput::kGated) return tile * 8 + octet * static_cast<int>(a.p.n / 2);
+    if (a.p.output == ProductOutput::kGated) return tile * 8 + octet * static_cast<int>(a.p.n / 2);
     return (tile * C::kOctets + octet) * 8;
   }
 };

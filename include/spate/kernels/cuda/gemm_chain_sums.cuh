@@ -12,8 +12,8 @@ struct ChainSums {
   }
   // Narrow results are narrowed before a bias as well as after it, f32 ones get it before what they
   // are added to.
-  static __device__ __forceinline__ float biased(ChainOutput output, float y, float bias) {
-    const bool wide = output == ChainOutput::kF32 || output == ChainOutput::kAddF32;
+  static __device__ __forceinline__ float biased(ProductOutput output, float y, float bias) {
+    const bool wide = output == ProductOutput::kF32 || output == ProductOutput::kAddF32;
     return (wide ? y : narrowed(y)) + bias;
   }
   static __device__ __forceinline__ float gated(RowActivation activation, float gate, float up) {

@@ -90,8 +90,8 @@ __global__ __launch_bounds__(C::kThreads, 1) void chain_tiles_kernel(
 template <class C>
 cudaError_t launch_chain_tiles_of(const ChainGemmParams& p, int sm_count, cudaStream_t stream) {
   TileArguments a{.p = p};
-  const std::int64_t columns = p.output == ChainOutput::kGated ? p.n / 2 : p.n;
-  const int width = p.output == ChainOutput::kGated ? C::kWidth / 2 : C::kWidth;
+  const std::int64_t columns = p.output == ProductOutput::kGated ? p.n / 2 : p.n;
+  const int width = p.output == ProductOutput::kGated ? C::kWidth / 2 : C::kWidth;
   a.row_tiles = (p.rows + C::kRows - 1) / C::kRows;
   a.column_tiles = static_cast<int>((columns + width - 1) / width);
   a.chunks = static_cast<int>(p.k / kChainChunk);
@@ -115,7 +115,7 @@ cudaError_t launch_chain_tiles_of(const ChainGemmParams& p, int sm_count, cudaSt
 // Launches on `stream`; captures into graphs.
 template <class T>
 cudaError_t launch_chain_tiles(const ChainGemmParams& p, int sm_count, cudaStream_t stream) {
-  const bool narrow = p.output == ChainOutput::kNarrow || p.output == ChainOutput::kGated;
+  const bool narrow = p.output == ProductOutput::kNarrow || p.output == ProductOutput::kGated;
   if (!narrow) return cudaErrorInvalidValue;
   switch (p.tile_width == 0 ? good_tile_width(p, sm_count) : p.tile_width) {
     case 128:

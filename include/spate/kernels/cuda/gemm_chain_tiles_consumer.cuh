@@ -93,7 +93,7 @@ class TileConsumer {
   // activation's choices inside, a tile's end was 100 KB of code and a quarter of its time.
   __device__ __forceinline__ void finish() {
     if (a_.p.bias != nullptr) add_bias();
-    if (a_.p.output == ChainOutput::kGated) return finish_gated();
+    if (a_.p.output == ProductOutput::kGated) return finish_gated();
     store_narrow<C::kWidth>([&](int octet, int h) {
       return Element<T>::pack(sums_[4 * octet + 2 * h], sums_[4 * octet + 2 * h + 1]);
     });

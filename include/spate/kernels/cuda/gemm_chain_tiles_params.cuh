@@ -82,7 +82,7 @@ struct TileWork {
   const TileArguments& a;
   __host__ __device__ __forceinline__ int count() const { return a.row_tiles * a.column_tiles; }
   __host__ __device__ __forceinline__ bool gated() const {
-    return a.p.output == ChainOutput::kGated;
+    return a.p.output == ProductOutput::kGated;
   }
   __host__ __device__ __forceinline__ ResultTile at(int i) const {
     const int group = i / (C::kGroup * a.column_tiles), in = i - group * C::kGroup * a.column_tiles;

@@ -32,7 +32,7 @@ class WideChainConsumer {
         continue;
       }
       const int first = work.first(pass) + group_ * C::kTileOctets;
-      if (a_.p.output == ChainOutput::kAddF32) fetch(first, octets);
+      if (a_.p.output == ProductOutput::kAddF32) fetch(first, octets);
       if (a_.stages >= C::kStagesToLag) {
         multiply<true>();
       } else {
@@ -117,7 +117,7 @@ class WideChainConsumer {
   }
 
   __device__ __forceinline__ void finish(int first, int octets) {
-    if (a_.p.output == ChainOutput::kGated) return finish_gated(first, octets);
+    if (a_.p.output == ProductOutput::kGated) return finish_gated(first, octets);
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
       const int octet = warp_ * 2 + h;
@@ -137,10 +137,10 @@ class WideChainConsumer {
   __device__ __forceinline__ void store(int token, int row, float y, float bias, float old) const {
     const std::int64_t at = token * a_.p.out_stride + row;
     if (a_.p.bias != nullptr) y = Sums::biased(a_.p.output, y, bias);
-    if (a_.p.output == ChainOutput::kNarrow) {
+    if (a_.p.output == ProductOutput::kNarrow) {
       static_cast<T*>(a_.p.out)[at] = static_cast<T>(y);
     } else {
-      static_cast<float*>(a_.p.out)[at] = a_.p.output == ChainOutput::kAddF32 ? y + old : y;
+      static_cast<float*>(a_.p.out)[at] = a_.p.output == ProductOutput::kAddF32 ? y + old : y;
     }
   }
   __device__ __forceinline__ void finish_gated(int first, int octets) const {
@@ -156,8 +156,8 @@ class WideChainConsumer {
         if (token(i, e) >= a_.p.rows) continue;
         float gate = sums_[4 * i + e], up = sums_[4 * i + 2 + e];
         if (biased) {
-          gate = Sums::biased(ChainOutput::kGated, gate, gate_bias);
-          up = Sums::biased(ChainOutput::kGated, up, up_bias);
+          gate = Sums::biased(ProductOutput::kGated, gate, gate_bias);
+          up = Sums::biased(ProductOutput::kGated, up, up_bias);
         }
         static_cast<T*>(a_.p.out)[token(i, e) * a_.p.out_stride + row] =
             static_cast<T>(Sums::gated(a_.p.activation, gate, up));

@@ -85,7 +85,7 @@ struct WideChainWork {
   }
   // First row of W of an octet.
   static __device__ __forceinline__ int row(const WideChainArguments& a, int octet) {
-    if (a.p.output != ChainOutput::kGated) return octet * 8;
+    if (a.p.output != ProductOutput::kGated) return octet * 8;
     return octet / 2 * 8 + octet % 2 * static_cast<int>(a.p.n / 2);
   }
 };

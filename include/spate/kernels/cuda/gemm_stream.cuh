@@ -108,7 +108,7 @@ cudaError_t launch_stream_kernel(const StreamGemmParams& p, int sm_count, cudaSt
 // Tiles of 16 rows, or of 8 where that deals the matrix out to the SMs more evenly (plain weights:
 // the other formats' stages would span too much of k).
 inline int stream_octets(const StreamGemmParams& p, int sm_count) {
-  if (p.output == StreamOutput::kGated) return 2;
+  if (p.output == ProductOutput::kGated) return 2;
   if (p.n % 16 != 0) return 1;
   const std::int64_t rows16 = (p.n / 16 + sm_count - 1) / sm_count * 16;
   const std::int64_t rows8 = (p.n / 8 + sm_count - 1) / sm_count * 8;
@@ -130,7 +130,7 @@ cudaError_t launch_stream_rows(const StreamGemmParams& p, int sm_count, cudaStre
 // and k alone.
 template <StreamFormat kFormat>
 cudaError_t launch_stream_gemm(const StreamGemmParams& p, int sm_count, cudaStream_t stream) {
-  if (!supports_stream_gemm(kFormat, p.n, p.k, p.output == StreamOutput::kGated) || p.rows < 0 ||
+  if (!supports_stream_gemm(kFormat, p.n, p.k, p.output == ProductOutput::kGated) || p.rows < 0 ||
       p.rows > stream_max_rows(kFormat) || p.out_stride % 4 != 0 ||
       (kFormat == StreamFormat::kF16 && p.norm_weight != nullptr)) {
     return cudaErrorInvalidValue;

@@ -8,17 +8,17 @@
 
 namespace spate::cuda {
 
-__device__ __forceinline__ float stream_activation(StreamActivation kind, float x) {
+__device__ __forceinline__ float stream_activation(RowActivation kind, float x) {
   switch (kind) {
-    case StreamActivation::kSilu:
+    case RowActivation::kSilu:
       return x / (1.F + __expf(-x));
-    case StreamActivation::kGelu:
+    case RowActivation::kGelu:
       return 0.5F * x * (1.F + erff(x * 0.70710678F));
-    case StreamActivation::kGeluTanh: {
+    case RowActivation::kGeluTanh: {
       const float inner = 1.59576912F * fmaf(0.044715F * x * x, x, x);
       return x / (1.F + __expf(-inner));
     }
-    case StreamActivation::kRelu:
+    case RowActivation::kRelu:
       return fmaxf(x, 0.F);
     default:
       return x / (1.F + __expf(-1.702F * x));
@@ -65,7 +65,7 @@ class StreamEpilogue {
     a.z *= b.z;
     a.w *= b.w;
   }
-  __device__ __forceinline__ bool is_gated() const { return a_.p.output == StreamOutput::kGated; }
+  __device__ __forceinline__ bool is_gated() const { return a_.p.output == ProductOutput::kGated; }
 
   // Which float4 is part i of this lane.
   __device__ __forceinline__ int token(int i) const { return (lane_ + 32 * i) / kQuads; }
@@ -77,7 +77,7 @@ class StreamEpilogue {
     const int octet = quad() / 2;
     const std::int64_t w_row = StreamWork<C>::row(a_, u, octet) + quad() % 2 * 4;
     float4 old[kParts] = {}, sum[kParts] = {};
-    if (last && active && a_.p.output == StreamOutput::kAddF32) {
+    if (last && active && a_.p.output == ProductOutput::kAddF32) {
 #pragma unroll
       for (int i = 0; i < kParts; ++i) {
         if (token(i) < a_.p.rows) old[i] = *out_f32(token(i), w_row);
@@ -98,7 +98,7 @@ class StreamEpilogue {
 #pragma unroll
     for (int i = 0; i < kParts; ++i) {
       if (active) finish(sum[i], token(i), w_row);
-      if (active && a_.p.output == StreamOutput::kAddF32) add(sum[i], old[i]);
+      if (active && a_.p.output == ProductOutput::kAddF32) add(sum[i], old[i]);
       store(sum[i], token(i), u, w_row);
     }
   }
@@ -156,7 +156,7 @@ class StreamEpilogue {
   __device__ __forceinline__ void store(const float4& y, int t, int u, std::int64_t w_row) const {
     if (C::kOctets == 2 && is_gated()) return store_gated(y, t, u);
     if (lane_ >= kAll || t >= a_.p.rows) return;
-    if (a_.p.output == StreamOutput::kNarrow) {
+    if (a_.p.output == ProductOutput::kNarrow) {
       store_narrow(y, t, w_row);
     } else {
       *out_f32(t, w_row) = y;

@@ -9,7 +9,9 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
+#include "spate/kernels/cuda/activation_function.cuh"
 #include "spate/kernels/cuda/gemm_quant_layout.cuh"
+#include "spate/kernels/cuda/product_output.h"
 #include "spate/kernels/cuda/ptx.cuh"
 
 namespace spate::cuda {
@@ -24,14 +26,6 @@ constexpr bool has_plain_weights(StreamFormat f) {
 // Of more rows the chain product (gemm_chain.cuh) is faster, or, with q8 and q4, the widening one
 // (gemm_widen.cuh).
 constexpr int stream_max_rows(StreamFormat f) { return f == StreamFormat::kFp8 ? 16 : 8; }
-
-enum class StreamOutput : std::uint8_t {
-  kNarrow,  // out = y, in the type of rows
-  kF32,     // out = y
-  kAddF32,  // out += y: the residual stream
-  kGated,   // out = activation(y[i]) * y[n / 2 + i], in the type of rows
-};
-enum class StreamActivation : std::uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kQuickGelu };
 
 // y = x W^T + bias. Device pointers. Rows are f16 with weights in f16, bf16 with all others; those
 // of x and out are 16-byte aligned, out's stride (in elements) is a multiple of 8;
@@ -52,8 +46,8 @@ struct StreamGemmParams {
   const float* bias = nullptr;  // [n], or null
   void* out = nullptr;
   std::int64_t out_stride = 0;
-  StreamOutput output = StreamOutput::kNarrow;
-  StreamActivation activation = StreamActivation::kSilu;
+  ProductOutput output = ProductOutput::kNarrow;
+  RowActivation activation = RowActivation::kSilu;
   int copies_in_flight = 3;  // stages of weights, per block
   // The launch may overlap the kernel before it in the stream, whose results it waits for.
   bool dependent_launch = true;
@@ -183,7 +177,7 @@ struct StreamWork {
   }
   // First row of W of a tile's octet.
   static __device__ __forceinline__ int row(const StreamArguments& a, int tile, int octet) {
-    if (a.p.output == StreamOutput::kGated) {
+    if (a.p.output == ProductOutput::kGated) {
       return tile * 8 + octet * static_cast<int>(a.p.n / 2);
     }
     return (tile * C::kOctets + octet) * 8;

@@ -145,7 +145,8 @@ cudaError_t launch_widen_kernel(const WidenGemmParams& p, int sm_count, cudaStre
 // Launches on `stream`; captures into graphs.
 template <int kBits>
 cudaError_t launch_widen_gemm(const WidenGemmParams& p, int sm_count, cudaStream_t stream) {
-  if (!supports_widen_gemm(p.n, p.k) || p.rows < 0 || p.out_stride % 8 != 0) {
+  if (!supports_widen_gemm(p.n, p.k) || p.rows < 0 || p.out_stride % 8 != 0 ||
+      p.output == ProductOutput::kGated) {
     return cudaErrorInvalidValue;
   }
   if (p.rows == 0) return cudaSuccess;

@@ -133,14 +133,14 @@ class WidenConsumer {
         const float y[2] = {sums_[4 * i + 2 * h] + bias, sums_[4 * i + 2 * h + 1] + bias};
         const int first = row + 8 * i + lane_ % 4 * 2;
         if (!inside) continue;
-        if (a_.p.output == WidenOutput::kBF16) {
+        if (a_.p.output == ProductOutput::kNarrow) {
           store_pair(y, first, at);
         } else {
 #pragma unroll
           for (int e = 0; e < 2; ++e) {
             if (first + e >= a_.p.rows) continue;
             float* to = out_f32(first + e, at);
-            *to = a_.p.output == WidenOutput::kAddF32 ? *to + y[e] : y[e];
+            *to = a_.p.output == ProductOutput::kAddF32 ? *to + y[e] : y[e];
           }
         }
       }
@@ -194,13 +194,13 @@ class WidenConsumer {
   }
   __device__ __forceinline__ void store_four(float4 y, int row, int column) const {
     if (a_.p.bias != nullptr) add(y, __ldg(reinterpret_cast<const float4*>(a_.p.bias + column)));
-    if (a_.p.output == WidenOutput::kBF16) {
+    if (a_.p.output == ProductOutput::kNarrow) {
       auto* to = static_cast<__nv_bfloat16*>(a_.p.out) + row * a_.p.out_stride + column;
       *reinterpret_cast<uint2*>(to) = make_uint2(Bf16::pack(y.x, y.y), Bf16::pack(y.z, y.w));
       return;
     }
     auto* to = reinterpret_cast<float4*>(out_f32(row, column));
-    if (a_.p.output == WidenOutput::kAddF32) add(y, *to);
+    if (a_.p.output == ProductOutput::kAddF32) add(y, *to);
     *to = y;
   }
 

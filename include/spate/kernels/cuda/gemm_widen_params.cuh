@@ -9,15 +9,10 @@
 
 #include "spate/kernels/cuda/cluster.cuh"
 #include "spate/kernels/cuda/gemm_quant_layout.cuh"
+#include "spate/kernels/cuda/product_output.h"
 #include "spate/kernels/cuda/ptx.cuh"
 
 namespace spate::cuda {
-
-enum class WidenOutput : std::uint8_t {
-  kBF16,    // out = y
-  kF32,     // out = y
-  kAddF32,  // out += y: the residual stream
-};
 
 // y = x W^T + bias. Device pointers; rows of x and out are 16-byte aligned.
 struct WidenGemmParams {
@@ -30,7 +25,7 @@ struct WidenGemmParams {
   const float* bias = nullptr;  // [n], or null
   void* out = nullptr;
   std::int64_t out_stride = 0;  // elements, a multiple of 8
-  WidenOutput output = WidenOutput::kBF16;
+  ProductOutput output = ProductOutput::kNarrow;
   // The launch may overlap the kernel before it in the stream, whose results it waits for.
   bool dependent_launch = true;
 };
