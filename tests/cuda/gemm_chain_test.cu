@@ -130,7 +130,7 @@ TEST(GemmChain, HasTheLibrarysBits) {
   }
 }
 
-TEST(GemmChain, RefusesWhatItCannotDo) {
+TEST(HostGemmChain, RefusesWhatItCannotDo) {
   EXPECT_TRUE(cuda::supports_chain_gemm(8, 64, false));
   EXPECT_FALSE(cuda::supports_chain_gemm(12, 64, false));
   EXPECT_FALSE(cuda::supports_chain_gemm(24, 64, true));
@@ -143,6 +143,9 @@ TEST(GemmChain, RefusesWhatItCannotDo) {
   p.output = ProductOutput::kF32;
   EXPECT_EQ(ops::cuda::chain_gemm_bf16(p, 1, nullptr), cudaErrorInvalidValue);
   p.output = ProductOutput::kNarrow;
+  p.out_stride = 132;
+  EXPECT_EQ(ops::cuda::chain_gemm_bf16(p, 1, nullptr), cudaErrorInvalidValue);
+  p.out_stride = 128;
   p.tile_width = 100;
   EXPECT_EQ(ops::cuda::chain_gemm_bf16(p, 1, nullptr), cudaErrorInvalidValue);
 }

@@ -20,7 +20,8 @@ inline constexpr int kNarrowChainRows = 16;  // more of them are gemm_chain_wide
 inline constexpr int kWideChainRows = 64;    // more of them are gemm_chain_tiles.cuh's
 inline constexpr int kChainChunk = 64;       // k in 128 bytes: a row of a swizzled tile
 
-// y = x W^T + bias. Device pointers; rows of x and W are 16-byte aligned.
+// y = x W^T + bias. Device pointers; rows of x and W are 16-byte aligned, of more than
+// kWideChainRows rows those of out, too.
 struct ChainGemmParams {
   const void* weights = nullptr;  // [n, k] bf16 or f16
   std::int64_t n = 0;             // a multiple of 8 (of 16, if gated)

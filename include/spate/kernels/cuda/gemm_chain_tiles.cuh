@@ -116,7 +116,7 @@ cudaError_t launch_chain_tiles_of(const ChainGemmParams& p, int sm_count, cudaSt
 template <class T>
 cudaError_t launch_chain_tiles(const ChainGemmParams& p, int sm_count, cudaStream_t stream) {
   const bool narrow = p.output == ProductOutput::kNarrow || p.output == ProductOutput::kGated;
-  if (!narrow) return cudaErrorInvalidValue;
+  if (!narrow || p.out_stride % 8 != 0) return cudaErrorInvalidValue;
   switch (p.tile_width == 0 ? good_tile_width(p, sm_count) : p.tile_width) {
     case 128:
       return launch_chain_tiles_of<TileKernel<T, 128>>(p, sm_count, stream);

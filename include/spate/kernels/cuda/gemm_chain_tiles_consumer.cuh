@@ -167,6 +167,7 @@ class TileConsumer {
       }
     }
   }
+
   const TileArguments& a_;
   const TileShared<C>& shared_;
   int lane_, warp_;
