@@ -13,6 +13,7 @@
 
 #include <cuda_bf16.h>
 
+#include "bench/cuda/expect.h"
 #include "bench/cuda/graph_timer.h"
 #include "ops/cuda/chain_gemm.h"
 #include "ops/cuda/gemm_lt.h"
@@ -44,21 +45,6 @@ T* allocate(std::int64_t count) {
   require(cudaMalloc(&p, static_cast<std::size_t>(count) * sizeof(T)));
   require(cudaMemset(p, 0, static_cast<std::size_t>(count) * sizeof(T)));
   return static_cast<T*>(p);
-}
-
-template <class T>
-T expect(Result<T> r) {
-  if (!r) {
-    std::printf("%s\n", r.error().message.c_str());
-    std::exit(1);
-  }
-  return std::move(r).value();
-}
-void expect(const Result<void>& r) {
-  if (!r) {
-    std::printf("%s\n", r.error().message.c_str());
-    std::exit(1);
-  }
 }
 
 StreamFormat stream_format(DeviceFormat f) {
@@ -138,7 +124,9 @@ class Model {
     p.out = out(kind);
     p.out_stride = m.n;
     using Output = cuda::ProductOutput;
-    p.output = kind == 0 || kind == 2 ? Output::kBF16 : kind == 4 ? Output::kF32 : Output::kAddF32;
+    constexpr Output kOutputs[] = {Output::kNarrow, Output::kAddF32, Output::kNarrow,
+                                   Output::kAddF32, Output::kF32};
+    p.output = kOutputs[kind];
     const auto launch =
         format_ == DeviceFormat::kQ8 ? ops::cuda::widen_gemm_q8 : ops::cuda::widen_gemm_q4;
     return launch(p, 132, stream);

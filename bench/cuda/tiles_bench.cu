@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "bench/cuda/expect.h"
 #include "bench/cuda/graph_timer.h"
 #include "ops/cuda/chain_gemm.h"
 #include "ops/cuda/gemm_lt.h"
@@ -25,7 +26,7 @@ std::byte* noise(std::int64_t n, std::int64_t k, float deviation, std::uint64_t 
   require(cudaMalloc(&p, static_cast<std::size_t>(n * k * 2)));
   const DeviceMatrix m{
       .format = DeviceFormat::kBF16, .n = n, .k = k, .weights = static_cast<std::byte*>(p)};
-  if (!fill_random(m, {.seed = seed, .deviation = deviation}, nullptr)) std::exit(1);
+  expect(fill_random(m, {.seed = seed, .deviation = deviation}, nullptr));
   return static_cast<std::byte*>(p);
 }
 
@@ -63,7 +64,7 @@ class TilesBench {
   TilesBench& operator=(const TilesBench&) = delete;
 
   void run(std::int64_t rows, bool all_widths) {
-    auto lt = std::move(ops::cuda::GemmLt::create({.deterministic = true})).value();
+    const auto lt = expect(ops::cuda::GemmLt::create({.deterministic = true}));
     GraphTimer timer(static_cast<int>(std::clamp<std::int64_t>(16384 / rows, 4, 48)));
     std::printf("%-8s rows %5ld:", s.name, static_cast<long>(rows));
     timer.add("cuBLASLt",
@@ -103,7 +104,7 @@ class TilesBench {
     p.d = sums;
     auto on_stream = scratch;
     on_stream.stream = stream;
-    if (!lt.run(p, on_stream)) std::exit(1);
+    expect(lt.run(p, on_stream));
     if (!s.gated()) return cudaSuccess;
     cuda::ActivationParams a{};
     a.x = sums;

@@ -10,15 +10,6 @@
 
 namespace spate::cuda {
 
-__device__ __forceinline__ uint4 load_shared(std::uint32_t address) {
-  uint4 v;
-  asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-               : "r"(address)
-               : "memory");
-  return v;
-}
-
 template <class C>
 class TileConsumer {
  public:
@@ -162,8 +153,10 @@ class TileConsumer {
       for (int r = lane_ / 8; r < 16; r += 4) {
         const int row = first_row() + r;
         if (!has_row(row)) continue;
+        std::uint32_t v[4];
+        load_shared_128(v, own + r * C::kOutPitch + lane_ % 8 * 16);
         *reinterpret_cast<uint4*>(static_cast<T*>(a_.p.out) + row * a_.p.out_stride + at) =
-            load_shared(own + r * C::kOutPitch + lane_ % 8 * 16);
+            make_uint4(v[0], v[1], v[2], v[3]);
       }
     }
   }
