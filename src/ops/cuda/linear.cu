@@ -119,7 +119,8 @@ bool chains(Device& device, const DeviceMatrix& w, std::int64_t rows, ProductRes
                                                      .out = out,
                                                      .w = w.weights,
                                                      .bias = w.bias,
-                                                     .accumulate = result == ProductResult::kAdd});
+                                                     .accumulate = result == ProductResult::kAdd},
+                                                    result);
 }
 
 /// A product of few rows by the chain kernel.

@@ -9,14 +9,14 @@ namespace {
 namespace k = spate::cuda;
 
 /// Whether the chain is the faster one (docs/benchmarks-gpu-linear.md).
-bool is_faster(const Gpu& gpu, const DeviceMatrix& w, std::int64_t rows, bool gated) {
+bool is_faster(const Gpu& gpu, std::int64_t n, std::int64_t rows, bool gated) {
   if (rows <= k::kNarrowChainRows) return true;
   // Tiles of 128 rows, the last one of which should not be mostly empty.
   if (rows > k::kWideChainRows) return gated && rows * 5 >= (rows + 127) / 128 * 128 * 4;
   // A warpgroup makes one chain for 64 rows of W however few of them a multiprocessor has; the
   // library's chains are shorter, up to 32 rows most of all.
   const std::int64_t least_band = rows <= 32 ? 44 : 31;  // rows of W for each multiprocessor
-  return w.n >= least_band * gpu.multiprocessors();
+  return n >= least_band * gpu.multiprocessors();
 }
 
 cudaError_t launch(DType type, const k::ChainGemmParams& p, const Gpu& gpu) {
@@ -53,7 +53,7 @@ bool has_bits_for(std::int64_t rows, GemmLt& lt, const LtProblem& problem, Gpu& 
 bool can_chain(const Gpu& gpu, const DeviceMatrix& w, std::int64_t rows, ProductResult result) {
   const bool plain = w.format == DeviceFormat::kBF16 || w.format == DeviceFormat::kF16;
   const bool gated = result == ProductResult::kGated;
-  return plain && gpu.architecture() == 90 && rows > 0 && is_faster(gpu, w, rows, gated) &&
+  return plain && gpu.architecture() == 90 && rows > 0 && is_faster(gpu, w.n, rows, gated) &&
          k::supports_chain_gemm(w.n, w.k, gated);
 }
 
@@ -75,11 +75,16 @@ void chain_product(Gpu& gpu, Tensor out, Tensor x, const DeviceMatrix& w, Produc
   check(launch(x.dtype(), p, gpu), "a product");
 }
 
-bool chain_has_bits_of(GemmLt& lt, const LtProblem& problem, Gpu& gpu, const LtScratch& scratch) {
-  constexpr std::int64_t kTiledRows = 300;
-  return has_bits_for(k::kNarrowChainRows, lt, problem, gpu, scratch) &&
-         has_bits_for(k::kWideChainRows, lt, problem, gpu, scratch) &&
-         (problem.out == DType::kF32 || has_bits_for(kTiledRows, lt, problem, gpu, scratch));
+bool chain_has_bits_of(GemmLt& lt, const LtProblem& problem, ProductResult result, Gpu& gpu,
+                       const LtScratch& scratch) {
+  constexpr std::int64_t kTiledRows = 320;  // two tiles and a half
+  const bool gated = result == ProductResult::kGated;
+  for (const std::int64_t rows :
+       {std::int64_t{k::kNarrowChainRows}, std::int64_t{k::kWideChainRows}, kTiledRows}) {
+    const bool is_used = is_faster(gpu, problem.n, rows, gated);
+    if (is_used && !has_bits_for(rows, lt, problem, gpu, scratch)) return false;
+  }
+  return true;
 }
 
 }  // namespace spate::ops::cuda

@@ -20,8 +20,10 @@ bool can_chain(const Gpu& gpu, const DeviceMatrix& w, std::int64_t rows, Product
 void chain_product(Gpu& gpu, Tensor out, Tensor x, const DeviceMatrix& w, ProductResult result,
                    Activation activation = Activation::kSilu);
 
-/// Whether the kernel gives this problem the bits that the library's products of many rows have,
-/// tried on random rows. Runs both; not for a stream under capture.
-bool chain_has_bits_of(GemmLt& lt, const LtProblem& problem, Gpu& gpu, const LtScratch& scratch);
+/// Whether the kernels that may take this problem, which becomes `result`, give it the bits that
+/// the library's products of many rows have, tried on random rows. Runs both; not for a stream
+/// under capture.
+bool chain_has_bits_of(GemmLt& lt, const LtProblem& problem, ProductResult result, Gpu& gpu,
+                       const LtScratch& scratch);
 
 }  // namespace spate::ops::cuda

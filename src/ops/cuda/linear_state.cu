@@ -18,12 +18,12 @@ void LinearState::run(Device& device, const LtProblem& problem) {
   device_done(lt_->run(problem, scratch(device)));
 }
 
-bool LinearState::chain_has_its_bits(Device& device, const LtProblem& problem) {
-  const Key key{problem.n,         problem.k, problem.in, problem.out, problem.bias != nullptr,
-                problem.accumulate};
+bool LinearState::chain_has_its_bits(Device& device, const LtProblem& problem,
+                                     ProductResult result) {
+  const Key key{problem.n, problem.k, problem.in, problem.out, problem.bias != nullptr, result};
   if (const auto known = chain_bits_.find(key); known != chain_bits_.end()) return known->second;
   if (is_capturing(device.gpu()->stream())) return false;
-  const bool same = chain_has_bits_of(*lt_, problem, *device.gpu(), scratch(device));
+  const bool same = chain_has_bits_of(*lt_, problem, result, *device.gpu(), scratch(device));
   return chain_bits_[key] = same;
 }
 

@@ -10,6 +10,7 @@
 #include "device/device.h"
 #include "device/gpu.h"
 #include "ops/cuda/gemm_lt.h"
+#include "ops/cuda/product_result.h"
 
 namespace spate::ops::cuda {
 
@@ -19,12 +20,12 @@ class LinearState : public GpuExtension {
   explicit LinearState(bool deterministic);
 
   void run(Device& device, const LtProblem& problem);
-  /// Whether products with this matrix have the library's bits in the chain kernel too; tried when
+  /// Whether products with this matrix have the library's bits in the chain kernels too; tried when
   /// it is first met, unless a graph is being captured.
-  bool chain_has_its_bits(Device& device, const LtProblem& problem);
+  bool chain_has_its_bits(Device& device, const LtProblem& problem, ProductResult result);
 
  private:
-  using Key = std::tuple<std::int64_t, std::int64_t, DType, DType, bool, bool>;
+  using Key = std::tuple<std::int64_t, std::int64_t, DType, DType, bool, ProductResult>;
   LtScratch scratch(const Device& device) const;
 
   std::unique_ptr<GemmLt> lt_;
