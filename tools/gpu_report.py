@@ -19,8 +19,10 @@ from pathlib import Path
 
 ROW = re.compile(r"^ *\d+ (b.*?) \| (.*?) +([\d.]+) us +([\d.]+) TF +([\d.]+) TB/s$")
 # Variants of the attention benchmark that a user meets, by their names there.
-VARIANTS = {"tuned": "bf16", "pages": "bf16, pages", "bf16": "bf16", "fp8": "fp8 cache",
-            "int8": "int8 cache", "bf16 dependent": "bf16, behind a kernel"}
+VARIANTS = {"tuned": "bf16", "128 rows": "bf16", "tall": "bf16, tall tiles",
+            "pages, 128 rows": "bf16, pages", "pages, tall": "bf16, pages, tall tiles",
+            "bf16": "bf16", "fp8": "fp8 cache", "int8": "int8 cache",
+            "bf16 dependent": "bf16, behind a kernel"}
 ENGINE = [
     ("8B bf16", "llama-3.1-8b", [], "1,16,64"),
     ("8B fp8", "llama-3.1-8b", ["--weights", "fp8", "--kv-dtype", "fp8"], "1,16,64"),

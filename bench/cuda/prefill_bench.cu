@@ -10,6 +10,9 @@ using cuda::Mask;
 template <int kDim, Mask kMask, KvLayout kLayout = KvLayout::kStrided>
 using Variant = cuda::PrefillVariant<__nv_bfloat16, kDim, kMask, kLayout>;
 
+template <Mask kMask, KvLayout kLayout = KvLayout::kStrided>
+using Tall = cuda::PrefillVariant<__nv_bfloat16, 128, kMask, kLayout, cuda::Score::kPlain,
+                                  cuda::KvFormat::kElement, true>;
 template <cuda::KvFormat kFormat>
 using Bytes = cuda::PrefillVariant<__nv_bfloat16, 128, Mask::kCausal, KvLayout::kPages,
                                    cuda::Score::kPlain, kFormat>;
@@ -24,6 +27,7 @@ struct PrefillBench {
   Arena arena;
   GraphTimer timer;
   cuda::PrefillParams p;
+  cuda::PrefillPacking packing = cuda::PrefillPacking::kNever;
 
   explicit PrefillBench(const Shape& shape) : s(shape) {
     const std::int64_t tokens = std::int64_t{s.batch} * s.queries,
@@ -66,6 +70,7 @@ struct PrefillBench {
     o.q_heads = s.q_heads;
     o.kv_heads = s.kv_heads;
     o.tile_rows = Config::kTileRows;
+    o.packing = packing;
     o.kv_token_bytes = 4 * s.dim;
     o.window.right = s.causal ? 0 : -1;
     const cuda::PrefillPlan plan = cuda::plan_prefill(requests, o);
@@ -91,13 +96,16 @@ struct PrefillBench {
 void bench_prefill(int number, const Shape& s) {
   PrefillBench bench(s);
   if (s.dim == 128 && s.causal) {
-    bench.add_tuned<Variant<128, Mask::kCausal>>("tuned");
-    using Pages = Variant<128, Mask::kCausal, KvLayout::kPages>;
-    bench.add_tuned<Pages>("pages");
+    bench.add_tuned<Variant<128, Mask::kCausal>>("128 rows");
+    if (s.q_heads > s.kv_heads) bench.packing = cuda::PrefillPacking::kAlways;
+    bench.add_tuned<Tall<Mask::kCausal>>("tall");
+    bench.add_tuned<Variant<128, Mask::kCausal, KvLayout::kPages>>("pages, 128 rows");
+    bench.add_tuned<Tall<Mask::kCausal, KvLayout::kPages>>("pages, tall");
     bench.add_tuned<Bytes<cuda::KvFormat::kE4M3>>("fp8 pages");
     bench.add_tuned<Bytes<cuda::KvFormat::kInt8>>("int8 pages");
   } else if (s.dim == 128) {
-    bench.add_tuned<Variant<128, Mask::kFull>>("tuned");
+    bench.add_tuned<Variant<128, Mask::kFull>>("128 rows");
+    bench.add_tuned<Tall<Mask::kFull>>("tall");
   } else if (s.dim == 64) {
     bench.add_tuned<Variant<64, Mask::kCausal>>("tuned");
     bench.add_emulating<Variant<64, Mask::kCausal>, 8>("emulate 8");

@@ -46,7 +46,7 @@ void use_prefill(AttentionKernels& kernels) {
       return static_cast<int>(spate::cuda::launch_prefill<V>(p, stream));
     };
     kernels.prefill_tile_rows = spate::cuda::PrefillKernel<V>::kTileRows;
-  } else if constexpr (!V::kConvert) {
+  } else if constexpr (!V::kConvert && !V::kTall) {
     kernels.prefill = [](const spate::cuda::PrefillParams& p, CUstream_st* stream) {
       return static_cast<int>(spate::cuda::launch_prefill_fallback<V>(p, stream));
     };
@@ -58,9 +58,9 @@ template <class T, int kDim, KvFormat kFormat = KvFormat::kElement, int kColumns
           Score kScore = Score::kPlain>
 using Decode = spate::cuda::DecodeVariant<T, kDim, kFormat, kColumns, kScore>;
 template <class T, int kDim, Mask kMask, Score kScore = Score::kPlain,
-          KvFormat kFormat = KvFormat::kElement>
-using Prefill =
-    spate::cuda::PrefillVariant<T, kDim, kMask, spate::cuda::KvLayout::kPages, kScore, kFormat>;
+          KvFormat kFormat = KvFormat::kElement, bool kTall = false>
+using Prefill = spate::cuda::PrefillVariant<T, kDim, kMask, spate::cuda::KvLayout::kPages, kScore,
+                                            kFormat, kTall>;
 
 // T: bf16 or f16.
 template <class T, int kDim>
@@ -76,10 +76,19 @@ struct AttentionVariants {
     } else if constexpr (kWide) {
       if (c.group <= 16) use_decode<Decode<T, kDim, KvFormat::kElement, 16>>(kernels);
     }
+    if constexpr (kDim == 128) {
+      if (spate::cuda::prefers_tall_tiles(c.group) && on_hopper())
+        return plain_prefill<true>(c, kernels);
+    }
+    plain_prefill<false>(c, kernels);
+  }
+  template <bool kTall>
+  static void plain_prefill(const AttentionChoice& c, AttentionKernels& kernels) {
+    constexpr auto kFormat = KvFormat::kElement;
     if (c.window) {
-      use_prefill<Prefill<T, kDim, Mask::kWindow>>(kernels);
+      use_prefill<Prefill<T, kDim, Mask::kWindow, Score::kPlain, kFormat, kTall>>(kernels);
     } else {
-      use_prefill<Prefill<T, kDim, Mask::kCausal>>(kernels);
+      use_prefill<Prefill<T, kDim, Mask::kCausal, Score::kPlain, kFormat, kTall>>(kernels);
     }
   }
   static void soft_cap(const AttentionChoice& c, AttentionKernels& kernels) {

@@ -64,7 +64,7 @@ struct PrefillParams {
 
 template <class T_, int kHeadDim_, Mask kMask_ = Mask::kCausal,
           KvLayout kLayout_ = KvLayout::kStrided, Score kScore_ = Score::kPlain,
-          KvFormat kFormat_ = KvFormat::kElement>
+          KvFormat kFormat_ = KvFormat::kElement, bool kTall_ = false>
 struct PrefillVariant {
   using T = T_;
   static constexpr int kHeadDim = kHeadDim_;
@@ -72,26 +72,30 @@ struct PrefillVariant {
   static constexpr KvLayout kLayout = kLayout_;
   static constexpr Score kScore = kScore_;
   static constexpr KvFormat kFormat = kFormat_;
+  // Tiles of 192 query rows past 80 keys instead of 128 past 128: K and V are copied a third less
+  // often, but more is computed beyond the diagonal. See prefers_tall_tiles.
+  static constexpr bool kTall = kTall_;
   // Caches of bytes: warps beside the producer turn blocks into f16 in shared memory.
   static constexpr bool kConvert = kFormat != KvFormat::kElement;
   static_assert(kHeadDim % 16 == 0 && kHeadDim >= 64 && kHeadDim <= 256);
   static_assert(!kConvert || (kLayout == KvLayout::kPages && kScore == Score::kPlain));
   static_assert(!kConvert || std::is_same_v<T, __nv_bfloat16>);
+  static_assert(!kTall || (kHeadDim == 128 && !kConvert));
 };
 
 // Measured on an H200 (docs/benchmarks-gpu.md); what does not fit registers fails the build check.
 template <class V>
 struct PrefillTuning {
   // Three leave the converters of byte caches too few registers.
-  static constexpr int kWarpgroups = V::kHeadDim == 64 && !V::kConvert ? 3 : 2;
+  static constexpr int kWarpgroups = V::kTall || (V::kHeadDim == 64 && !V::kConvert) ? 3 : 2;
   static constexpr bool kNarrow =
       V::kConvert ? V::kHeadDim > 128 : V::kHeadDim > 192 && V::kScore != Score::kPlain;
-  static constexpr int kBlock = kNarrow             ? 64  // keys
-                                : V::kHeadDim > 192 ? 80
-                                : V::kHeadDim > 128 ? 112
-                                                    : 128;
+  static constexpr int kBlock = kNarrow                         ? 64  // keys
+                                : V::kTall || V::kHeadDim > 192 ? 80
+                                : V::kHeadDim > 128             ? 112
+                                                                : 128;
   static constexpr int kStages = V::kHeadDim == 64 ? 4 : 2;  // of K, and of V
-  static constexpr bool kPingPong = V::kHeadDim <= 128;
+  static constexpr bool kPingPong = V::kHeadDim <= 128 && !V::kTall;
   static constexpr bool kRescaleFirst = V::kHeadDim > 128;  // scale O before its next product
   static constexpr bool kOutputDirect = V::kHeadDim > 128 || V::kConvert;  // no room to stage O
   static constexpr int kLazy = 8;

@@ -157,6 +157,11 @@ struct PrefillPlanner {
 
 }  // namespace plan_detail
 
+// Whether tall tiles (PrefillVariant::kTall, with PrefillPacking::kAlways) are the faster ones for
+// causal attention with `group` query heads of a kv head: packed by four or more, a tile has few
+// tokens, and little of it lies beyond the diagonal (docs/benchmarks-gpu.md).
+inline bool prefers_tall_tiles(int group) { return plan_detail::pack_shift_of(group) >= 2; }
+
 // Groups of (request, kv head) pairs whose K and V fit the cache run one after the other; inside a
 // group the tiles with the most keys come first (longest processing time first).
 inline void plan_prefill(std::span<const AttentionRequest> requests, const PrefillPlanOptions& o,
