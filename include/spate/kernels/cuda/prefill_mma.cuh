@@ -34,8 +34,7 @@ struct PrefillFallbackBlock : PrefillConsumer<C> {
   using Base = PrefillConsumer<C>;
   using T = typename C::T;
   using Scores = typename Base::Scores;
-  using Base::first_row, Base::head_of, Base::lane, Base::out, Base::p, Base::probs, Base::s;
-  using Base::softmax, Base::t, Base::token_of, Base::warp;
+  using Base::out, Base::p, Base::probs, Base::rows, Base::s, Base::softmax;
   static constexpr int kSteps = C::kHeadDim / 16, kVectors = C::kHeadDim / 8;
   const int thread = static_cast<int>(threadIdx.x);
   const int page_shift;
@@ -43,45 +42,48 @@ struct PrefillFallbackBlock : PrefillConsumer<C> {
 
   __device__ __forceinline__ PrefillFallbackBlock(const PrefillArguments& args,
                                                   const PrefillShared<C>& shared, int group)
-      : Base(args, shared, group), page_shift(args.page_shift), warp_row(group * 64 + warp * 16) {}
+      : Base(args, shared, group),
+        page_shift(args.page_shift),
+        warp_row(group * 64 + rows.warp * 16) {}
 
   // ---- copies; rows that are none become zeros
 
   __device__ __forceinline__ void load_query() const {
     for (int i = thread; i < C::kTileRows * kVectors; i += C::kThreads) {
-      const int row = i / kVectors, vector = i % kVectors, valid = min(row, t.rows - 1);
-      const T* src = static_cast<const T*>(p.q) + (t.q_token + token_of(valid)) * p.q_token_stride +
-                     head_of(valid) * p.q_head_stride + vector * 8;
+      const int row = i / kVectors, vector = i % kVectors, valid = min(row, rows.tile.rows - 1);
+      const T* src = static_cast<const T*>(p.q) +
+                     (rows.tile.q_token + rows.token_of(valid)) * p.q_token_stride +
+                     rows.head_of(valid) * p.q_head_stride + vector * 8;
       copy_async_16(s.q + kv_offset(static_cast<std::uint32_t>(row),
                                     static_cast<std::uint32_t>(vector), C::kRowBytes),
-                    src, row < t.rows ? 16 : 0);
+                    src, row < rows.tile.rows ? 16 : 0);
     }
   }
   __device__ __forceinline__ void load_block(int j, int stage) const {
     for (int i = thread; i < C::kBlock * kVectors; i += C::kThreads) {
       const int row = i / kVectors, vector = i % kVectors, key = j * C::kBlock + row;
-      const int valid = min(key, t.kv_len - 1);
+      const int valid = min(key, rows.tile.kv_len - 1);
       const std::uint32_t dst =
           stage * C::kBlockBytes + kv_offset(static_cast<std::uint32_t>(row),
                                              static_cast<std::uint32_t>(vector), C::kRowBytes);
       const void *k, *v;
       find(valid, vector, k, v);
-      copy_async_16(s.k + dst, k, key < t.kv_len ? 16 : 0);
-      copy_async_16(s.v + dst, v, key < t.kv_len ? 16 : 0);
+      copy_async_16(s.k + dst, k, key < rows.tile.kv_len ? 16 : 0);
+      copy_async_16(s.v + dst, v, key < rows.tile.kv_len ? 16 : 0);
     }
   }
   __device__ __forceinline__ void find(int key, int vector, const void*& k, const void*& v) const {
     if constexpr (C::kImage) {
-      const int page = __ldg(p.page_table + t.kv_begin + (key >> page_shift));
+      const int page = __ldg(p.page_table + rows.tile.kv_begin + (key >> page_shift));
       const auto token = static_cast<std::uint32_t>(key & (p.page_tokens - 1));
       const auto* at = static_cast<const std::uint8_t*>(p.pages) + page * p.page_stride +
-                       t.kv_head * p.head_stride +
+                       rows.tile.kv_head * p.head_stride +
                        kv_offset(token, static_cast<std::uint32_t>(vector), C::kRowBytes);
       k = at;
       v = at + p.page_tokens * C::kRowBytes;
     } else {
-      const std::int64_t at = (std::int64_t{t.kv_begin} + key) * p.kv_token_stride +
-                              t.kv_head * p.kv_head_stride + vector * 8;
+      const std::int64_t at = (std::int64_t{rows.tile.kv_begin} + key) * p.kv_token_stride +
+                              rows.tile.kv_head * p.kv_head_stride + vector * 8;
       k = static_cast<const T*>(p.k) + at;
       v = static_cast<const T*>(p.v) + at;
     }
@@ -107,12 +109,13 @@ struct PrefillFallbackBlock : PrefillConsumer<C> {
 #pragma unroll
     for (int k = 0; k < kSteps; k++) {
       std::uint32_t a[4];
-      ldmatrix_x4(a, s.q + tile_offset(warp_row + (lane & 15), 2 * k + (lane >> 4)));
+      ldmatrix_x4(a, s.q + tile_offset(warp_row + (rows.lane & 15), 2 * k + (rows.lane >> 4)));
 #pragma unroll
       for (int n = 0; n < C::kBlock / 16; n++) {
         std::uint32_t b[4];
-        const int row = n * 16 + (lane & 7) + ((lane >> 4) << 3);
-        ldmatrix_x4(b, s.k + stage * C::kBlockBytes + tile_offset(row, 2 * k + ((lane >> 3) & 1)));
+        const int row = n * 16 + (rows.lane & 7) + ((rows.lane >> 4) << 3);
+        ldmatrix_x4(
+            b, s.k + stage * C::kBlockBytes + tile_offset(row, 2 * k + ((rows.lane >> 3) & 1)));
         mma(x + n * 8, a, b[0], b[1]);
         mma(x + n * 8 + 4, a, b[2], b[3]);
       }
@@ -127,7 +130,7 @@ struct PrefillFallbackBlock : PrefillConsumer<C> {
       for (int d = 0; d < kSteps; d++) {
         std::uint32_t b[4];
         ldmatrix_x4_trans(b, s.v + stage * C::kBlockBytes +
-                                 tile_offset(n * 16 + (lane & 15), 2 * d + (lane >> 4)));
+                                 tile_offset(n * 16 + (rows.lane & 15), 2 * d + (rows.lane >> 4)));
         mma(out + d * 8, a, b[0], b[1]);
         mma(out + d * 8 + 4, a, b[2], b[3]);
       }
@@ -137,7 +140,7 @@ struct PrefillFallbackBlock : PrefillConsumer<C> {
   // ---- control
 
   __device__ __forceinline__ void run_tile(BlockRange blocks) {
-    const BlockRange full = this->full_blocks();
+    const BlockRange full = rows.full_blocks();
     this->start_tile();
     load_query();
     load_block(blocks.end - 1, 0);
@@ -149,8 +152,8 @@ struct PrefillFallbackBlock : PrefillConsumer<C> {
       __syncthreads();
       Scores x;
       scores(x, stage);
-      this->transform(x, j);
-      if (j >= full.end || j < full.begin) this->mask(x, j);
+      rows.transform(x, j);
+      if (j >= full.end || j < full.begin) rows.mask(x, j);
       softmax.update_max(x, this->factor0, this->factor1);
       softmax.exponentiate(x, this->factor0, this->factor1);
       this->rescale();
@@ -159,19 +162,20 @@ struct PrefillFallbackBlock : PrefillConsumer<C> {
       __syncthreads();
     }
     softmax.reduce_sums();
-    this->store_lse();
+    this->results().store_lse(softmax, this->factor0, this->factor1);
     store_output();
   }
   __device__ __forceinline__ void store_output() const {
     const float inv0 = softmax.sum0 > 0 ? 1.f / softmax.sum0 : 0;
     const float inv1 = softmax.sum1 > 0 ? 1.f / softmax.sum1 : 0;
-    store_row(first_row, 0, inv0);
-    store_row(first_row + 8, 2, inv1);
+    store_row(rows.first_row, 0, inv0);
+    store_row(rows.first_row + 8, 2, inv1);
   }
   __device__ __forceinline__ void store_row(int row, int from, float inv) const {
-    if (row >= t.rows) return;
-    T* dst = static_cast<T*>(p.out) + (t.q_token + token_of(row)) * p.out_token_stride +
-             head_of(row) * p.out_head_stride + (lane & 3) * 2;
+    if (row >= rows.tile.rows) return;
+    T* dst = static_cast<T*>(p.out) +
+             (rows.tile.q_token + rows.token_of(row)) * p.out_token_stride +
+             rows.head_of(row) * p.out_head_stride + (rows.lane & 3) * 2;
 #pragma unroll
     for (int c = 0; c < C::kHeadDim / 8; c++) {
       *reinterpret_cast<std::uint32_t*>(dst + c * 8) =
@@ -190,8 +194,8 @@ __global__ __launch_bounds__(C::kThreads) void prefill_fallback_kernel(
   if (p.tile_count != nullptr && index >= *p.tile_count) return;
   const PrefillShared<C> shared(smem);
   PrefillFallbackBlock<C> block(args, shared, static_cast<int>(threadIdx.x) / 128);
-  block.t = p.tiles[index];
-  const BlockRange blocks = tile_blocks<C>(block.t, p);
+  block.rows.tile = p.tiles[index];
+  const BlockRange blocks = tile_blocks<C>(block.rows.tile, p);
   if (blocks.end > blocks.begin)
     block.run_tile(blocks);
   else
