@@ -174,12 +174,16 @@ TEST(CudaDecodePlan, CutsARowAlikeInEveryBatchWithFixedSplits) {
 TEST(CudaPrefillPlan, CoversEveryRowAndHeadOnceLongestFirst) {
   const std::vector<AttentionRequest> requests =
       requests_of({{1024, 1024}, {17, 300}, {500, 4000}, {129, 129}});
-  for (const cuda::PrefillPacking packing :
-       {cuda::PrefillPacking::kNever, cuda::PrefillPacking::kAlways}) {
+  using Packing = cuda::PrefillPacking;
+  for (const auto& [packing, tile_rows] : {std::pair{Packing::kNever, 128},
+                                           {Packing::kAlways, 128},
+                                           {Packing::kNever, 192},
+                                           {Packing::kAlways, 192}}) {
     cuda::PrefillPlanOptions o;
     o.q_heads = 8;
     o.kv_heads = 2;
     o.window.right = 0;
+    o.tile_rows = tile_rows;
     o.packing = packing;
     const cuda::PrefillPlan plan = cuda::plan_prefill(requests, o);
     std::set<std::pair<std::int32_t, std::int32_t>> seen;
@@ -199,6 +203,13 @@ TEST(CudaPrefillPlan, CoversEveryRowAndHeadOnceLongestFirst) {
     }
     EXPECT_EQ(seen.size(), (1024U + 17 + 500 + 129) * 8);
   }
+}
+
+TEST(CudaPrefillPlan, PrefersTallTilesWhereFourHeadsAndMoreAreInOne) {
+  for (const int group : {4, 8, 16, 32, 64}) EXPECT_TRUE(cuda::prefers_tall_tiles(group)) << group;
+  // None are packed but powers of two up to 64.
+  for (const int group : {1, 2, 3, 5, 6, 7, 12, 128})
+    EXPECT_FALSE(cuda::prefers_tall_tiles(group)) << group;
 }
 
 }  // namespace
