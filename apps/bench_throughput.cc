@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include "apps/bench.h"
+#include "bench/gpu_energy.h"
 #include "bench/workload.h"
+#include "device/gpu.h"
 
 namespace spate::apps {
 namespace {
@@ -53,6 +55,14 @@ constexpr Figure kFigures[] = {
     {"sequences a step (mean)", "mean_batch",
      [](const bench::ThroughputRun& r) { return r.mean_batch; }},
 };
+constexpr Figure kEnergy[] = {
+    {"GPU power, W", "gpu_watts",
+     [](const bench::ThroughputRun& r) { return r.gpu_joules / r.seconds; }},
+    {"GPU energy, J/output token", "gpu_joules_per_output_token",
+     [](const bench::ThroughputRun& r) {
+       return r.gpu_joules / static_cast<double>(r.output_tokens);
+     }},
+};
 constexpr Figure kIdle = {"GPU idle, %", "gpu_idle_percent", [](const bench::ThroughputRun& r) {
                             return 100.0 * r.device.idle_share();
                           }};
@@ -73,6 +83,7 @@ int publish_runs(const ThroughputCommand& o, const ModelInfo& info,
       .head = {"", "median", "min", "max"}};
   std::vector<Figure> figures(std::begin(kFigures), std::end(kFigures));
   if (first.device.any()) figures.push_back(kIdle);
+  if (first.gpu_joules > 0.0) figures.insert(figures.end(), std::begin(kEnergy), std::end(kEnergy));
   for (const Figure& f : figures) {
     std::vector<double> values;
     values.reserve(runs.size());
@@ -117,6 +128,22 @@ Result<bench::Ceilings> measure_ceilings(const EngineOptions& o) {
   return meter->ceilings();
 }
 
+/// Of the GPU that the engine will use; nothing on a CPU.
+Result<std::optional<bench::GpuEnergy>> find_energy(const EngineOptions& o) {
+  const Result<std::unique_ptr<Device>> device = bench_device(o);
+  if (!device) return device.error();
+  const Gpu* gpu = (*device)->gpu();
+  return gpu == nullptr ? std::nullopt : bench::GpuEnergy::open(gpu->bus_id());
+}
+
+Result<bench::ThroughputRun> run_once(Engine& engine, const std::vector<bench::Lengths>& lengths,
+                                      const std::optional<bench::GpuEnergy>& energy) {
+  const double before = energy ? energy->joules() : 0.0;
+  Result<bench::ThroughputRun> run = bench::run_throughput(engine, lengths);
+  if (run && energy) run->gpu_joules = energy->joules() - before;
+  return run;
+}
+
 int throughput(const ThroughputCommand& o) {
   const auto lengths = lengths_of(o);
   if (!lengths) return fail(lengths.error());
@@ -126,13 +153,15 @@ int throughput(const ThroughputCommand& o) {
     if (!ceilings) return fail(ceilings.error());
     profiled = Profiled{.ceilings = *ceilings};
   }
+  const auto energy = find_energy(o.bench.engine);
+  if (!energy) return fail(energy.error());
   const auto engine = open_engine(o.bench.engine);
   if (!engine) return fail(engine.error());
   const Result<void> warm = bench::warm_up(**engine);
   if (!warm) return fail(warm.error());
   std::vector<bench::ThroughputRun> runs;
   for (std::int64_t i = 0; i < o.bench.repeat; ++i) {
-    Result<bench::ThroughputRun> run = bench::run_throughput(**engine, *lengths);
+    Result<bench::ThroughputRun> run = run_once(**engine, *lengths, *energy);
     if (!run) return fail(run.error());
     runs.push_back(std::move(*run));
   }

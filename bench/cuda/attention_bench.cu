@@ -1,4 +1,7 @@
-// bench_cuda_attention [SHAPE NUMBERS...]: times of the attention kernels, alternatives in turn.
+// bench_cuda_attention [sustained] [SHAPE NUMBERS...]: times of the attention kernels, alternatives
+// in turn; with `sustained`, each of prefill kept up for a second as well, and its energy.
+#include <cstring>
+
 #include "bench/cuda/bench_data.h"
 
 namespace spate::bench {
@@ -62,16 +65,17 @@ int main(int argc, char** argv) {
       {100, 1, 1536, 32, 8, 128, false, true}, {4, 2048, 2048, 32, 8, 128, true},
       {4, 2048, 2048, 16, 8, 128, true},       {1, 16384, 16384, 32, 8, 128, true}};
   const int n = static_cast<int>(std::size(kShapes));  // number n: the shared prefix
+  const bool sustained = argc > 1 && std::strcmp(argv[1], "sustained") == 0;
   for (int i = 0; i <= n; ++i) {
-    bool wanted = argc < 2;
-    for (int a = 1; a < argc; ++a) wanted = wanted || std::atoi(argv[a]) == i;
+    bool wanted = argc < (sustained ? 3 : 2);
+    for (int a = sustained ? 2 : 1; a < argc; ++a) wanted = wanted || std::atoi(argv[a]) == i;
     if (!wanted) continue;
     if (i == n) {
       spate::bench::bench_cascade();
       continue;
     }
     if (kShapes[i].queries > 1)
-      spate::bench::bench_prefill(i, kShapes[i]);
+      spate::bench::bench_prefill(i, kShapes[i], sustained ? 1 : 0);
     else
       spate::bench::bench_decode(i, kShapes[i]);
     std::fflush(stdout);

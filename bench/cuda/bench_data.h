@@ -54,14 +54,15 @@ class Arena {
   std::vector<void*> taken_;
 };
 
-void bench_prefill(int number, const Shape& shape);
+// kept_up: seconds, 0: only in turns.
+void bench_prefill(int number, const Shape& shape, double kept_up);
 void bench_decode(int number, const Shape& shape);
 void bench_cascade();
 
 inline void print_row(int number, const Shape& s, const char* name, double us, double bytes) {
   const double flops = 4.0 * s.queries * static_cast<double>(s.all_keys()) * s.q_heads * s.dim *
                        (s.causal ? 0.5 : 1);
-  std::printf("%2d b%d q%d k%s%d %d/%d d%d %s | %-14s %9.2f us %7.1f TF %6.3f TB/s\n", number,
+  std::printf("%2d b%d q%d k%s%d %d/%d d%d %s | %-15s %9.2f us %7.1f TF %6.3f TB/s\n", number,
               s.batch, s.queries, s.ragged ? "<=" : "", s.keys, s.q_heads, s.kv_heads, s.dim,
               s.causal ? "causal" : "full", name, us, flops / us * 1e-6, bytes / us * 1e-6);
 }

@@ -1,7 +1,9 @@
 // Times alternatives against each other: each in a CUDA graph of several launches, replayed in turn
-// so that all see the same clocks; medians over all rounds.
+// so that all see the same clocks; medians over all rounds. Or each kept up for a while, since a
+// chip at its power limit is slower than it is in a few launches.
 #pragma once
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -10,6 +12,8 @@
 #include <vector>
 
 #include <cuda_runtime.h>
+
+#include "bench/gpu_energy.h"
 
 namespace spate::bench {
 
@@ -58,12 +62,41 @@ class GraphTimer {
     }
   }
 
+  // Each for `seconds`, after a third of them to warm up; report(name, microseconds and millijoules
+  // of one launch), 0 mJ where the driver has no counter.
+  void keep_up(double seconds,
+               const std::function<void(const std::string&, double, double)>& report) {
+    char bus_id[32] = {};
+    require(cudaDeviceGetPCIBusId(bus_id, sizeof(bus_id), 0));
+    const auto energy = GpuEnergy::open(bus_id);
+    for (Entry& e : entries_) {
+      repeat(e, seconds / 3);
+      const double before = energy ? energy->joules() : 0;
+      const auto [launches, took] = repeat(e, seconds);
+      const double joules = energy ? energy->joules() - before : 0;
+      report(e.name, took / launches * 1e6, joules / launches * 1e3);
+    }
+  }
+
  private:
   struct Entry {
     std::string name;
     cudaGraphExec_t graph;
     std::vector<double> times;
   };
+  // How many launches, and their seconds.
+  std::pair<double, double> repeat(const Entry& e, double seconds) {
+    const auto begin = std::chrono::steady_clock::now();
+    double launches = 0, took = 0;
+    while (took < seconds) {
+      require(cudaGraphLaunch(e.graph, stream_));
+      require(cudaGraphLaunch(e.graph, stream_));
+      require(cudaStreamSynchronize(stream_));
+      launches += 2.0 * launches_;
+      took = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    }
+    return {launches, took};
+  }
   void measure(Entry& e, bool keep) {
     cudaEvent_t events[5];
     for (cudaEvent_t& event : events) require(cudaEventCreate(&event));

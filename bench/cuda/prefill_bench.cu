@@ -93,7 +93,7 @@ struct PrefillBench {
 
 }  // namespace
 
-void bench_prefill(int number, const Shape& s) {
+void bench_prefill(int number, const Shape& s, double kept_up) {
   PrefillBench bench(s);
   if (s.dim == 128 && s.causal) {
     bench.add_tuned<Variant<128, Mask::kCausal>>("128 rows");
@@ -118,6 +118,10 @@ void bench_prefill(int number, const Shape& s) {
       s.dim;
   bench.timer.run(
       [&](const std::string& name, double us) { print_row(number, s, name.c_str(), us, bytes); });
+  if (kept_up == 0) return;
+  bench.timer.keep_up(kept_up, [&](const std::string& name, double us, double mj) {
+    std::printf("   kept up: %-15s %9.2f us %9.3f mJ\n", name.c_str(), us, mj);
+  });
 }
 
 }  // namespace spate::bench

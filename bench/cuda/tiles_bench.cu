@@ -1,6 +1,7 @@
 // Linear layers of a step of many rows: the chain product (of more than 64 rows in tiles) beside
 // cuBLASLt (and the activation's kernel behind it, where there are gates), in CUDA graphs, in
-// turns, on weights in rotation. bench_cuda_tiles [8b | 1b] [all: every width] [rows ...]
+// turns, on weights in rotation; with `sustained`, each kept up for a second as well, and its
+// energy. bench_cuda_tiles [8b | 1b] [all: every width] [sustained] [rows ...]
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -63,7 +64,7 @@ class TilesBench {
   TilesBench(const TilesBench&) = delete;
   TilesBench& operator=(const TilesBench&) = delete;
 
-  void run(std::int64_t rows, bool all_widths) {
+  void run(std::int64_t rows, bool all_widths, bool sustained) {
     const auto lt = expect(ops::cuda::GemmLt::create({.deterministic = true}));
     GraphTimer timer(static_cast<int>(std::clamp<std::int64_t>(16384 / rows, 4, 48)));
     std::printf("%-8s rows %5ld:", s.name, static_cast<long>(rows));
@@ -85,6 +86,11 @@ class TilesBench {
                   us / first);
     });
     std::printf("\n");
+    if (sustained) {
+      timer.keep_up(1, [](const std::string& name, double us, double mj) {
+        std::printf("   kept up: %-10s %9.2f us %9.3f mJ\n", name.c_str(), us, mj);
+      });
+    }
     std::fflush(stdout);
   }
 
@@ -143,11 +149,12 @@ class TilesBench {
 
 int main(int argc, char** argv) {
   using spate::bench::Product;
-  bool small = false, all = false;
+  bool small = false, all = false, sustained = false;
   std::vector<std::int64_t> rows;
   for (int i = 1; i < argc; ++i) {
     small = small || std::strcmp(argv[i], "1b") == 0;
     all = all || std::strcmp(argv[i], "all") == 0;
+    sustained = sustained || std::strcmp(argv[i], "sustained") == 0;
     if (const int n = std::atoi(argv[i]); n > 16) rows.push_back(n);
   }
   if (rows.empty()) rows = {48, 64, 96, 128, 192, 256, 342, 512, 768, 1024, 2048, 4096, 16384};
@@ -158,7 +165,7 @@ int main(int argc, char** argv) {
                            Product{"gate+up", 2 * ffn, hidden, Output::kGated},
                            Product{"down", hidden, ffn, Output::kAddF32}}) {
     spate::bench::TilesBench bench(p, *std::max_element(rows.begin(), rows.end()));
-    for (const auto r : rows) bench.run(r, all);
+    for (const auto r : rows) bench.run(r, all, sustained);
   }
   return 0;
 }

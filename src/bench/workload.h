@@ -39,6 +39,7 @@ struct ThroughputRun {
   double mean_batch = 0.0;  // sequences in a step
   std::vector<double> step_seconds{};
   DeviceShare device{};
+  double gpu_joules = 0.0;  // 0: not known
 };
 
 /// All requests at once, until the last is done.

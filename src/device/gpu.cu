@@ -58,12 +58,15 @@ Result<std::unique_ptr<Gpu>> Gpu::open(int ordinal) {
                      std::to_string(properties.major) + std::to_string(properties.minor) +
                      " (80 and later), or use --device cpu"};
   }
+  char bus_id[32] = {};
+  if (error == cudaSuccess) error = cudaDeviceGetPCIBusId(bus_id, sizeof(bus_id), ordinal);
   if (error == cudaSuccess) error = cudaStreamCreateWithFlags(&gpu->stream_, cudaStreamNonBlocking);
   if (error != cudaSuccess) {
     return Error{ErrorCode::kUnsupported, "cuda:" + std::to_string(ordinal) +
                                               " cannot be used: " + cudaGetErrorString(error)};
   }
   gpu->name_ = properties.name;
+  gpu->bus_id_ = bus_id;
   gpu->multiprocessors_ = properties.multiProcessorCount;
   gpu->architecture_ = code_architecture();
   gpu->dependent_launch_ = gpu->architecture_ >= 90;

@@ -58,6 +58,8 @@ class Gpu {
   ~Gpu();
 
   const std::string& name() const { return name_; }
+  /// Of the PCI device, as the driver writes it: "0000:3B:00.0".
+  const std::string& bus_id() const { return bus_id_; }
   int multiprocessors() const { return multiprocessors_; }
   /// code_architecture() of this device.
   int architecture() const { return architecture_; }
@@ -80,7 +82,7 @@ class Gpu {
 
  private:
   Gpu();
-  std::string name_;
+  std::string name_, bus_id_;
   int multiprocessors_ = 0;
   int architecture_ = 0;
   bool dependent_launch_ = true;
