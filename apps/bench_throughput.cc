@@ -7,6 +7,7 @@
 #include "bench/gpu_energy.h"
 #include "bench/workload.h"
 #include "device/gpu.h"
+#include "engine/options.h"
 
 namespace spate::apps {
 namespace {
@@ -128,12 +129,11 @@ Result<bench::Ceilings> measure_ceilings(const EngineOptions& o) {
   return meter->ceilings();
 }
 
-/// Of the GPU that the engine will use; nothing on a CPU.
-Result<std::optional<bench::GpuEnergy>> find_energy(const EngineOptions& o) {
-  const Result<std::unique_ptr<Device>> device = bench_device(o);
-  if (!device) return device.error();
-  const Gpu* gpu = (*device)->gpu();
-  return gpu == nullptr ? std::nullopt : bench::GpuEnergy::open(gpu->bus_id());
+/// Of the GPU that the engine uses; nothing on a CPU.
+std::optional<bench::GpuEnergy> find_energy(const EngineOptions& o) {
+  const Result<EngineChoices> choices = parse_options(o);
+  if (!choices || !choices->gpu) return std::nullopt;
+  return bench::GpuEnergy::open(gpu_bus_id(*choices->gpu));
 }
 
 Result<bench::ThroughputRun> run_once(Engine& engine, const std::vector<bench::Lengths>& lengths,
@@ -153,15 +153,14 @@ int throughput(const ThroughputCommand& o) {
     if (!ceilings) return fail(ceilings.error());
     profiled = Profiled{.ceilings = *ceilings};
   }
-  const auto energy = find_energy(o.bench.engine);
-  if (!energy) return fail(energy.error());
   const auto engine = open_engine(o.bench.engine);
   if (!engine) return fail(engine.error());
   const Result<void> warm = bench::warm_up(**engine);
   if (!warm) return fail(warm.error());
+  const std::optional<bench::GpuEnergy> energy = find_energy(o.bench.engine);
   std::vector<bench::ThroughputRun> runs;
   for (std::int64_t i = 0; i < o.bench.repeat; ++i) {
-    Result<bench::ThroughputRun> run = run_once(**engine, *lengths, *energy);
+    Result<bench::ThroughputRun> run = run_once(**engine, *lengths, energy);
     if (!run) return fail(run.error());
     runs.push_back(std::move(*run));
   }

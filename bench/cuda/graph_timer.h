@@ -14,6 +14,7 @@
 #include <cuda_runtime.h>
 
 #include "bench/gpu_energy.h"
+#include "device/gpu.h"
 
 namespace spate::bench {
 
@@ -66,9 +67,7 @@ class GraphTimer {
   // of one launch), 0 mJ where the driver has no counter.
   void keep_up(double seconds,
                const std::function<void(const std::string&, double, double)>& report) {
-    char bus_id[32] = {};
-    require(cudaDeviceGetPCIBusId(bus_id, sizeof(bus_id), 0));
-    const auto energy = GpuEnergy::open(bus_id);
+    const auto energy = GpuEnergy::open(gpu_bus_id(0));
     for (Entry& e : entries_) {
       repeat(e, seconds / 3);
       const double before = energy ? energy->joules() : 0;

@@ -9,7 +9,8 @@ namespace spate::bench {
 
 class GpuEnergy {
  public:
-  /// `bus_id`: Gpu::bus_id(). Nothing where the library, the device or the counter is missing.
+  /// `bus_id`: gpu_bus_id() of device/gpu.h. Nothing where the library, the device or the counter
+  /// is missing.
   static std::optional<GpuEnergy> open(const std::string& bus_id,
                                        const std::string& library = "libnvidia-ml.so.1");
 

@@ -30,6 +30,11 @@ Error refused(std::int64_t n_bytes, const char* what) {
 
 int code_architecture() { return cuda::kernel_architecture(probe_kernel); }
 
+std::string gpu_bus_id(int ordinal) {
+  char id[32] = {};
+  return cudaDeviceGetPCIBusId(id, sizeof(id), ordinal) == cudaSuccess ? id : "";
+}
+
 Result<std::unique_ptr<Gpu>> Gpu::open(int ordinal) {
   int count = 0;
   const cudaError_t found = cudaGetDeviceCount(&count);
@@ -58,15 +63,12 @@ Result<std::unique_ptr<Gpu>> Gpu::open(int ordinal) {
                      std::to_string(properties.major) + std::to_string(properties.minor) +
                      " (80 and later), or use --device cpu"};
   }
-  char bus_id[32] = {};
-  if (error == cudaSuccess) error = cudaDeviceGetPCIBusId(bus_id, sizeof(bus_id), ordinal);
   if (error == cudaSuccess) error = cudaStreamCreateWithFlags(&gpu->stream_, cudaStreamNonBlocking);
   if (error != cudaSuccess) {
     return Error{ErrorCode::kUnsupported, "cuda:" + std::to_string(ordinal) +
                                               " cannot be used: " + cudaGetErrorString(error)};
   }
   gpu->name_ = properties.name;
-  gpu->bus_id_ = bus_id;
   gpu->multiprocessors_ = properties.multiProcessorCount;
   gpu->architecture_ = code_architecture();
   gpu->dependent_launch_ = gpu->architecture_ >= 90;

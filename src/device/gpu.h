@@ -40,6 +40,9 @@ inline void device_done(const Result<void>& result) {
 /// runs.
 int code_architecture();
 
+/// Address of the GPU on the PCI bus, as its driver writes it: "0000:3B:00.0". Empty: no such GPU.
+std::string gpu_bus_id(int ordinal);
+
 /// What a layer above keeps for each GPU (a library's handle, its workspace). Made on first use.
 class GpuExtension {
  public:
@@ -58,8 +61,6 @@ class Gpu {
   ~Gpu();
 
   const std::string& name() const { return name_; }
-  /// Of the PCI device, as the driver writes it: "0000:3B:00.0".
-  const std::string& bus_id() const { return bus_id_; }
   int multiprocessors() const { return multiprocessors_; }
   /// code_architecture() of this device.
   int architecture() const { return architecture_; }
@@ -82,7 +83,7 @@ class Gpu {
 
  private:
   Gpu();
-  std::string name_, bus_id_;
+  std::string name_;
   int multiprocessors_ = 0;
   int architecture_ = 0;
   bool dependent_launch_ = true;

@@ -18,6 +18,7 @@ Error no_cuda() {
 }  // namespace
 
 int code_architecture() { return 0; }
+std::string gpu_bus_id(int /*ordinal*/) { return {}; }
 Result<std::unique_ptr<Gpu>> Gpu::open(int /*ordinal*/) { return no_cuda(); }
 Gpu::Gpu() = default;
 Gpu::~Gpu() = default;
