@@ -210,6 +210,8 @@ TEST(CudaPrefillPlan, PrefersTallTilesWhereFourHeadsAndMoreAreInOne) {
   // None are packed but powers of two up to 64.
   for (const int group : {1, 2, 3, 5, 6, 7, 12, 128})
     EXPECT_FALSE(cuda::prefers_tall_tiles(group)) << group;
+  EXPECT_TRUE(cuda::prefers_tall_tiles(4, 64));
+  EXPECT_FALSE(cuda::prefers_tall_tiles(4, 16));
 }
 
 }  // namespace

@@ -159,8 +159,11 @@ struct PrefillPlanner {
 
 // Whether tall tiles (PrefillVariant::kTall, with PrefillPacking::kAlways) are the faster ones for
 // causal attention with `group` query heads of a kv head: packed by four or more, a tile has few
-// tokens, and little of it lies beyond the diagonal (docs/benchmarks-gpu.md).
-inline bool prefers_tall_tiles(int group) { return plan_detail::pack_shift_of(group) >= 2; }
+// tokens, and little of it lies beyond the diagonal (docs/benchmarks-gpu.md). Pages of less than 64
+// tokens take its short ring too many copies.
+inline bool prefers_tall_tiles(int group, int page_tokens = 128) {
+  return plan_detail::pack_shift_of(group) >= 2 && page_tokens >= 64;
+}
 
 // Groups of (request, kv head) pairs whose K and V fit the cache run one after the other; inside a
 // group the tiles with the most keys come first (longest processing time first).

@@ -57,6 +57,52 @@ struct PrefillProducer {
       at = to;
     }
   }
+  // The pages of a block that is several whole pages. Their ids are loaded together and before the
+  // wait for a stage; one after the other, each load would hold up the next copy. Tall tiles have
+  // no time for the question: their ring is short.
+  struct WholePages {
+    static constexpr int kMost = C::kBlock / 16;
+    static constexpr bool kAsked = C::kImage && !C::kTall && C::kRawScaleBytes == 0;
+    int count = 0;  // 0: it is not, or they are more
+    int ids[kMost];
+  };
+  __device__ __forceinline__ WholePages whole_pages(const PrefillTile& t, int j) const {
+    WholePages pages;
+    if constexpr (WholePages::kAsked) {
+      const int begin = j * C::kBlock, tokens = block_end(t, j) - begin;
+      const int count = tokens >> args.page_shift;
+      const bool whole = ((begin | tokens) & (p.page_tokens - 1)) == 0;
+      if (p.page_tokens < C::kBlock && whole && count <= WholePages::kMost) pages.count = count;
+#pragma unroll
+      for (int i = 0; i < WholePages::kMost; i++)
+        pages.ids[i] = i < pages.count ? page_id(t, (begin >> args.page_shift) + i) : 0;
+    }
+    return pages;
+  }
+  // A few instructions a copy: addresses are uniform, and chains of uniform arithmetic are slow.
+  __device__ __forceinline__ void copy_whole(const PrefillTile& t, const WholePages& pages,
+                                             int half, std::uint32_t dst, std::uint32_t bar) const {
+    const std::uint32_t bytes = p.page_tokens * (C::kConvert ? C::kRawRowBytes : C::kRowBytes);
+    const auto* from =
+        static_cast<const std::uint8_t*>(p.pages) + t.kv_head * p.head_stride + half * bytes;
+    asm volatile("" : "+l"(from));  // one sum, not one for each page
+#pragma unroll
+    for (int i = 0; i < WholePages::kMost; i++) {
+      if (i >= pages.count) return;
+      const std::uint64_t page = static_cast<std::uint32_t>(pages.ids[i]);
+      bulk_load(dst + i * bytes, from + page * static_cast<std::uint32_t>(p.page_stride), bytes,
+                bar, kEvictNormal);
+    }
+  }
+  __device__ __forceinline__ void copy_block(const PrefillTile& t, const WholePages& pages, int j,
+                                             int half, int page, std::uint32_t dst,
+                                             std::uint32_t bar, std::uint32_t scales) const {
+    if (WholePages::kAsked && pages.count > 0) {
+      copy_whole(t, pages, half, dst, bar);
+    } else {
+      copy_runs(t, j, half, page, dst, bar, scales);
+    }
+  }
   // Into the ring's next stage.
   __device__ __forceinline__ void load(const PrefillTile& t, int j, int half, int page) {
     if constexpr (C::kConvert) return load_raw(t, j, half, page);
@@ -64,10 +110,11 @@ struct PrefillProducer {
     const std::uint32_t full = (half == 0 ? s.k_full : s.v_full) + 8 * ring.stage;
     const std::uint32_t empty = (half == 0 ? s.k_empty : s.v_empty) + 8 * ring.stage;
     const std::uint32_t dst = (half == 0 ? s.k : s.v) + ring.stage * C::kBlockBytes;
+    const WholePages pages = whole_pages(t, j);
     mbar_wait(empty, ring.parity);
     if constexpr (C::kImage) {
       mbar_expect_bytes(full, (block_end(t, j) - j * C::kBlock) * C::kRowBytes);
-      copy_runs(t, j, half, page, dst, full, 0);
+      copy_block(t, pages, j, half, page, dst, full, 0);
     } else {
       mbar_expect_bytes(full, C::kBlockBytes);
       const void* map = half == 0 ? &args.map_k : &args.map_v;
@@ -83,11 +130,12 @@ struct PrefillProducer {
   __device__ __forceinline__ void load_raw(const PrefillTile& t, int j, int half, int page) {
     const std::uint32_t dst = s.raw + raw_ring.stage * C::kRawBytes;
     const std::uint32_t full = s.raw_full + 8 * raw_ring.stage;
+    const WholePages pages = whole_pages(t, j);
     mbar_wait(s.raw_empty + 8 * raw_ring.stage, raw_ring.parity);
     publish_raw(half, min(C::kBlock, t.kv_len - j * C::kBlock));
     mbar_expect_bytes(full,
                       (block_end(t, j) - j * C::kBlock) * (C::kRawRowBytes + C::kRawScaleBytes));
-    copy_runs(t, j, half, page, dst, full, dst + C::kBlock * C::kRawRowBytes);
+    copy_block(t, pages, j, half, page, dst, full, dst + C::kBlock * C::kRawRowBytes);
     raw_ring.next();
   }
   __device__ __forceinline__ void publish_raw(int half, int rows) const {

@@ -110,7 +110,8 @@ cudaError_t check(const PrefillParams& p) {
   const bool grouped = p.kv_heads > 0 && p.q_heads % p.kv_heads == 0;
   const bool packed = p.pack_shift == 0 || (p.q_heads / p.kv_heads) == 1 << p.pack_shift;
   const bool pages = C::kLayout == KvLayout::kStrided ||
-                     (p.page_tokens >= 8 && (p.page_tokens & (p.page_tokens - 1)) == 0);
+                     (p.page_tokens >= 8 && (p.page_tokens & (p.page_tokens - 1)) == 0 &&
+                      p.page_stride >> 32 == 0);
   return grouped && packed && pages ? cudaSuccess : cudaErrorInvalidValue;
 }
 
