@@ -1,15 +1,20 @@
 #!/usr/bin/env python3
 """Writes tests/models/data/<name>/: tiny models with random weights and their logits.
 
+usage: make_model_goldens.py [NAME...]     only those; all without one
+
 Needs torch, safetensors and transformers 5. Each folder is a model as it would be published, plus
-golden.json (token ids, the context they are for, the rows kept) and golden.safetensors (float32
-logits of those rows). Logits come from transformers reading that very folder in float32 on the CPU
-with eager attention. The weights are drawn so that attention is sharp and every feature shows: each
-case names a change of its config, and the script fails if that change hardly moves the logits.
+golden.json (token ids, the context they are for, the rows kept, the greedy continuation with its
+log-probabilities and their distance to the second best) and golden.safetensors (float32 logits of
+those rows; for some models also with weights, rows or a cache rounded as in model_rounding.py).
+Logits come from transformers reading that very folder in float32 on the CPU with eager attention.
+The weights are drawn so that attention is sharp and every feature shows: each case names a change
+of its config, and the script fails if that change hardly moves the logits.
 """
 
 import json
 import shutil
+import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +24,13 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from model_rounding import ROUNDINGS, rounded_logits
+
 OUT = Path(__file__).resolve().parent.parent / "tests" / "models" / "data"
 VOCAB = 128
 KEEP_ALL = 40  # sequences up to this length keep every row, longer ones the last LAST_ROWS
 LAST_ROWS = 12
+GREEDY = 24  # tokens of the continuation, if the context has room
 VISIBLE = 0.05  # in logits, whose deviation is about 2
 
 
@@ -35,6 +43,8 @@ class Case:
     lengths: tuple[int, int] = (40, 100)
     contexts: tuple[int, int] = (128, 128)
     shards: int = 1
+    row_step: int = 0  # keep every so manieth row of a long sequence, up to the last
+    rounded: bool = False  # also the longest sequence's logits with roundings
     generation: dict[str, Any] = field(default_factory=lambda: {"eos_token_id": 2})
 
 
@@ -160,12 +170,19 @@ def write_weights(folder: Path, weights: dict[str, torch.Tensor], shards: int) -
     (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 
-def logits(folder: Path, ids: list[int]) -> torch.Tensor:
-    # A fresh model for each sequence: dynamic scaling remembers the longest that it saw.
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32,
-                                                 attn_implementation="eager")
+def load(folder: Path) -> torch.nn.Module:
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32,
+                                                attn_implementation="eager")
+
+
+def logits_of(model: torch.nn.Module, ids: list[int]) -> torch.Tensor:
     with torch.no_grad():
         return model(torch.tensor([ids])).logits[0]
+
+
+def logits(folder: Path, ids: list[int]) -> torch.Tensor:
+    # A fresh model for each sequence: dynamic scaling remembers the longest that it saw.
+    return logits_of(load(folder), ids)
 
 
 def logits_without(folder: Path, case: Case, ids: list[int]) -> torch.Tensor:
@@ -176,6 +193,50 @@ def logits_without(folder: Path, case: Case, ids: list[int]) -> torch.Tensor:
         return logits(Path(changed), ids)
 
 
+def greedy(folder: Path, ids: list[int], n_tokens: int) -> dict[str, list[Any]]:
+    """The most likely continuation; its log-probabilities, and how far the second best is below."""
+    model, ids = load(folder), list(ids)
+    found: dict[str, list[Any]] = {"ids": [], "logprobs": [], "margins": []}
+    for _ in range(n_tokens):
+        best = logits_of(model, ids)[-1].double().log_softmax(-1).topk(2)
+        first, second = best.values.tolist()
+        ids.append(best.indices[0].item())
+        found["ids"].append(ids[-1])
+        found["logprobs"].append(round(first, 6))
+        found["margins"].append(round(first - second, 6))
+    return found
+
+
+def kept_rows(case: Case, length: int) -> dict[str, int]:
+    if length <= KEEP_ALL:
+        return {"first_row": 0, "row_step": 1}
+    if case.row_step:
+        return {"first_row": (length - 1) % case.row_step, "row_step": case.row_step}
+    return {"first_row": length - LAST_ROWS, "row_step": 1}
+
+
+def write_goldens(case: Case, folder: Path, rng: torch.Generator) -> tuple[float, float]:
+    """How much the logits deviate, and how far the case's change moves them."""
+    sequences, rows = [], {}
+    change = 0.0
+    for i, (length, context) in enumerate(zip(case.lengths, case.contexts)):
+        ids = torch.randint(3, VOCAB, (length,), generator=rng).tolist()
+        keep = kept_rows(case, length)
+        kept = slice(keep["first_row"], None, keep["row_step"])
+        full = logits(folder, ids)
+        rows[f"logits.{i}"] = full[kept].contiguous()
+        change = max(change, (full - logits_without(folder, case, ids)).abs().max().item())
+        if case.rounded and length == max(case.lengths):
+            for what in ROUNDINGS:
+                rows[f"{what}.{i}"] = rounded_logits(load(folder), what, ids)[kept].contiguous()
+        sequences.append({"ids": ids, "context": context, **keep,
+                          "greedy": greedy(folder, ids, min(GREEDY, context - length))})
+    golden = {"sequences": sequences, "logits": "golden.safetensors"}
+    (folder / "golden.json").write_text(json.dumps(golden) + "\n")
+    save_file(rows, folder / "golden.safetensors")
+    return rows["logits.0"].std().item(), change
+
+
 def write_case(case: Case, seed: int) -> None:
     folder = OUT / case.name
     shutil.rmtree(folder, ignore_errors=True)
@@ -183,21 +244,7 @@ def write_case(case: Case, seed: int) -> None:
     (folder / "config.json").write_text(json.dumps(case.config, indent=1) + "\n")
     (folder / "generation_config.json").write_text(json.dumps(case.generation, indent=1) + "\n")
     write_weights(folder, random_weights(case, seed), case.shards)
-
-    rng = torch.Generator().manual_seed(seed + 1)
-    sequences, rows = [], {}
-    change = 0.0
-    for i, (length, context) in enumerate(zip(case.lengths, case.contexts)):
-        ids = torch.randint(3, VOCAB, (length,), generator=rng).tolist()
-        first = 0 if length <= KEEP_ALL else length - LAST_ROWS
-        full = logits(folder, ids)
-        rows[f"logits.{i}"] = full[first:].contiguous()
-        change = max(change, (full - logits_without(folder, case, ids)).abs().max().item())
-        sequences.append({"ids": ids, "context": context, "first_row": first})
-    golden = {"sequences": sequences, "logits": "golden.safetensors"}
-    (folder / "golden.json").write_text(json.dumps(golden) + "\n")
-    save_file(rows, folder / "golden.safetensors")
-    spread = rows["logits.0"].std().item()
+    spread, change = write_goldens(case, folder, torch.Generator().manual_seed(seed + 1))
     size = sum(f.stat().st_size for f in folder.iterdir())
     print(f"{case.name}: {size} bytes, logits deviate {spread:.2f}, {case.without} moves them by "
           f"{change:.2f}")
@@ -208,8 +255,10 @@ def write_case(case: Case, seed: int) -> None:
 def main() -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+    wanted = sys.argv[1:]
     for i, case in enumerate(cases()):
-        write_case(case, 1000 + 10 * i)
+        if not wanted or case.name in wanted:
+            write_case(case, 1000 + 10 * i)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-// Every supported model against logits that Hugging Face transformers computed in float32
+// Every supported model against logits and greedy tokens of Hugging Face transformers in float32
 // (tools/make_model_goldens.py), through the whole engine.
 #include "tests/engine/golden.h"
 
@@ -9,30 +9,36 @@
 namespace spate::test {
 namespace {
 
+constexpr double kF32Tolerance = 1e-3;
+
 class GoldenModels : public testing::TestWithParam<std::string> {};
 
-TEST_P(GoldenModels, AgreeWithTransformersInF32) {
-  for (const Golden& g : load_goldens(golden_folder(GetParam()))) {
-    const auto engine =
-        open({.model = golden_folder(GetParam()), .dtype = "f32", .context_length = g.context});
-    ASSERT_NE(engine, nullptr);
-
-    EXPECT_LT(largest_difference(g, distributions(*engine, g.ids)), 1e-3);
-  }
+std::unique_ptr<Engine> open_golden(const std::string& model, const Golden& g, const char* type) {
+  return open({.model = golden_folder(model), .dtype = type, .context_length = g.context});
 }
 
-TEST_P(GoldenModels, AgreeWithTransformersInNarrowTypes) {
-  for (const auto& [type, half_a_unit] :
-       {std::pair("bf16", kBf16HalfUnit), {"f16", kF16HalfUnit}}) {
-    for (const Golden& g : load_goldens(golden_folder(GetParam()))) {
-      const auto engine =
-          open({.model = golden_folder(GetParam()), .dtype = type, .context_length = g.context});
+TEST_P(GoldenModels, AgreeWithTransformers) {
+  for (const Golden& g : load_goldens(golden_folder(GetParam()))) {
+    for (const char* type : {"f32", "bf16", "f16"}) {
+      const auto engine = open_golden(GetParam(), g, type);
       ASSERT_NE(engine, nullptr);
 
       EXPECT_EQ(engine->info().kv_dtype, type);
       EXPECT_LT(largest_difference(g, distributions(*engine, g.ids)),
-                rounding_tolerance(g, engine->info(), half_a_unit))
+                tolerance_in(type, g, engine->info(), kF32Tolerance))
           << type;
+    }
+  }
+}
+
+TEST_P(GoldenModels, ContinueLikeTransformers) {
+  for (const Golden& g : load_goldens(golden_folder(GetParam()))) {
+    for (const char* type : {"f32", "bf16", "f16"}) {
+      const auto engine = open_golden(GetParam(), g, type);
+      ASSERT_NE(engine, nullptr);
+
+      SCOPED_TRACE(type);
+      expect_greedy_continuation(*engine, g, tolerance_in(type, g, engine->info(), kF32Tolerance));
     }
   }
 }

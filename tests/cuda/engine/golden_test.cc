@@ -1,4 +1,4 @@
-// Every supported model on the GPU against logits of Hugging Face transformers, in float32.
+// Every supported model on the GPU against logits and greedy tokens of Hugging Face transformers.
 #include "tests/engine/golden.h"
 
 #include <algorithm>
@@ -8,41 +8,40 @@
 namespace spate::test {
 namespace {
 
+constexpr double kF32Tolerance = 2e-3;
+
+/// Deterministic or not: other kernels.
+struct Arithmetic {
+  const char* type;
+  bool deterministic;
+};
+constexpr Arithmetic kArithmetics[] = {{"f32", false}, {"f32", true},  {"bf16", false},
+                                       {"bf16", true}, {"f16", false}, {"f16", true}};
+
+/// Of logits and of the greedy continuation. rows: of a step at most; 0: all.
+void expect_agreement(const std::string& model, const Golden& g, const Arithmetic& a,
+                      std::int64_t rows = 0) {
+  SCOPED_TRACE(model + " " + a.type + (a.deterministic ? ", deterministic" : "") + ", rows " +
+               std::to_string(rows));
+  const auto engine = open({.model = golden_folder(model),
+                            .device = "cuda",
+                            .dtype = a.type,
+                            .context_length = g.context,
+                            .max_batch_tokens = rows,
+                            .deterministic = a.deterministic});
+  ASSERT_NE(engine, nullptr);
+  const double tolerance = tolerance_in(a.type, g, engine->info(), kF32Tolerance);
+
+  EXPECT_EQ(engine->info().kv_dtype, a.type);
+  EXPECT_LT(largest_difference(g, distributions(*engine, g.ids)), tolerance);
+  expect_greedy_continuation(*engine, g, tolerance);
+}
+
 class GpuGoldenModels : public testing::TestWithParam<std::string> {};
 
-TEST_P(GpuGoldenModels, AgreeWithTransformersInF32) {
+TEST_P(GpuGoldenModels, AgreeWithTransformersAndContinueLikeThem) {
   for (const Golden& g : load_goldens(golden_folder(GetParam()))) {
-    const auto engine = open({.model = golden_folder(GetParam()),
-                              .device = "cuda",
-                              .dtype = "f32",
-                              .context_length = g.context});
-    ASSERT_NE(engine, nullptr);
-
-    EXPECT_LT(largest_difference(g, distributions(*engine, g.ids)), 2e-3);
-  }
-}
-
-void expect_agreement_in(const char* type, double half_a_unit, const std::string& model,
-                         bool deterministic) {
-  for (const Golden& g : load_goldens(golden_folder(model))) {
-    const auto engine = open({.model = golden_folder(model),
-                              .device = "cuda",
-                              .dtype = type,
-                              .context_length = g.context,
-                              .deterministic = deterministic});
-    ASSERT_NE(engine, nullptr);
-
-    EXPECT_EQ(engine->info().kv_dtype, type);
-    EXPECT_LT(largest_difference(g, distributions(*engine, g.ids)),
-              rounding_tolerance(g, engine->info(), half_a_unit))
-        << type << " " << deterministic;
-  }
-}
-
-TEST_P(GpuGoldenModels, AgreeWithTransformersInNarrowTypes) {
-  for (const bool deterministic : {false, true}) {  // other kernels
-    expect_agreement_in("bf16", kBf16HalfUnit, GetParam(), deterministic);
-    expect_agreement_in("f16", kF16HalfUnit, GetParam(), deterministic);
+    for (const Arithmetic& a : kArithmetics) expect_agreement(GetParam(), g, a);
   }
 }
 
