@@ -65,6 +65,38 @@ def as_family(config: dict[str, Any], family: str, **more: Any) -> dict[str, Any
     return {**config, "architectures": [f"{name}ForCausalLM"], "model_type": family, **more}
 
 
+def cases_of_head_dims() -> list[Case]:
+    """Shapes for which a GPU has attention kernels of their own, over several tiles and blocks."""
+    theta = {"rope_type": "default", "rope_theta": 10000.0}
+    turned = {"rope_parameters": {**theta, "rope_theta": 100.0}}
+
+    def base(hidden: int, layers: int, heads: tuple[int, int, int], context: int,
+             **more: Any) -> dict[str, Any]:
+        shape = {"dtype": "bfloat16", "rope_parameters": theta, "num_hidden_layers": layers,
+                 "max_position_embeddings": context}
+        return llama(hidden, hidden, heads, **{**shape, **more})
+
+    long: dict[str, Any] = {"lengths": (40, 510), "contexts": (1024, 1024), "row_step": 17}
+    return [
+        # Prefill in tall tiles; more than one chunk of 1024 keys.
+        Case("llama-gqa4-dim128", "bfloat16", base(64, 1, (8, 2, 128), 2048), turned,
+             lengths=(40, 1090), contexts=(2048, 2048), row_step=33, rounded=True),
+        Case("mistral-window-dim256", "float16",
+             as_family(base(64, 1, (4, 2, 256), 1024, dtype="float16"), "mistral",
+                       sliding_window=150), {"sliding_window": None}, **long, rounded=True),
+        Case("llama-gqa16-dim64", "bfloat16", base(64, 1, (16, 1, 64), 1024), turned, **long,
+             rounded=True),
+        Case("llama-gqa8-dim96", "bfloat16", base(32, 1, (16, 2, 96), 1024), turned, **long),
+        # Groups that are no power of two.
+        Case("qwen2-gqa7-dim112", "bfloat16",
+             as_family(base(32, 2, (7, 1, 112), 1024), "qwen2", use_sliding_window=False,
+                       head_dim=112), turned, **long),
+        Case("qwen3-gqa3-dim192", "bfloat16",
+             as_family(base(32, 2, (3, 1, 192), 1024), "qwen3", use_sliding_window=False,
+                       sliding_window=None, layer_types=["full_attention"] * 2), turned, **long),
+    ]
+
+
 def cases() -> list[Case]:
     llama3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
               "high_freq_factor": 4.0, "original_max_position_embeddings": 32}
@@ -127,6 +159,7 @@ def cases() -> list[Case]:
                              rope_parameters=theta), "qwen3", use_sliding_window=True,
                        sliding_window=10, layer_types=["sliding_attention", "full_attention"]),
              {"layer_types": ["full_attention", "full_attention"]}),
+        *cases_of_head_dims(),
     ]
 
 

@@ -52,5 +52,15 @@ INSTANTIATE_TEST_SUITE_P(Models, GpuGoldenModels, testing::ValuesIn(golden_names
                            return name;
                          });
 
+/// Decode's kernels take up to 16 rows, prefill's the others, here from within the cache.
+TEST(GpuGoldensOfHeadDims, AgreeWithTransformersInStepsOfAnyRows) {
+  for (const std::string& model : golden_names("-dim")) {
+    const Golden g = load_goldens(golden_folder(model)).back();
+    for (const Arithmetic& a : kArithmetics) {
+      for (const std::int64_t rows : {5, 16, 100}) expect_agreement(model, g, a, rows);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace spate::test
