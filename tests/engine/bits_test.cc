@@ -148,19 +148,11 @@ TEST(SameTokens, AfterPreemption) {
 }
 
 TEST(SameTokens, InEveryCompletionOfARequest) {
-  const auto engine = open({.model = stories_folder()});
-  Request one{.prompt = some_tokens(100, 4096, 5)};
-  one.sampling = {.max_tokens = 40, .temperature = 0.0F, .ignore_eos = true, .n = 1};
-  Request three = one;
-  three.sampling.n = 3;
+  for (const char* cache : {"segment", "paged"}) {
+    const auto engine = open({.model = stories_folder(), .kv_cache = cache});
 
-  const auto alone = engine->complete(std::move(one));
-  const auto shared = engine->complete(std::move(three));
-
-  ASSERT_TRUE(alone && shared);
-  ASSERT_EQ(shared->completions.size(), 3U);
-  for (const Completion& c : shared->completions) {
-    EXPECT_EQ(c.token_ids, alone->completions.front().token_ids);
+    SCOPED_TRACE(cache);
+    expect_independent_completions(*engine);
   }
 }
 

@@ -117,6 +117,7 @@ inline Distance distance(const LogProbs& found, const LogProbs& expected) {
   }
   EXPECT_GT(n, 0U);
   d.mean /= static_cast<double>(n);
+  EXPECT_TRUE(std::isfinite(d.mean));  // std::max overlooks what is not a number
   return d;
 }
 

@@ -1,5 +1,5 @@
 // What the tests of equal bits compare, on any device: the distributions of several prompts, each
-// alone and all at once.
+// alone and all at once; the completions of a request, by themselves and beside each other.
 #pragma once
 
 #include <map>
@@ -67,6 +67,55 @@ inline Rows last_rows_alone(Engine& engine, const Prompts& prompts) {
   Rows all;
   for (const auto& prompt : prompts) all.push_back(distributions(engine, prompt).back());
   return all;
+}
+
+/// Tokens and what they were thought to be worth.
+struct Answer {
+  std::vector<TokenId> tokens{};
+  std::vector<float> logprobs{};
+  friend bool operator==(const Answer&, const Answer&) = default;
+};
+
+/// Of a completion whose request asked for log-probabilities.
+inline Answer answer_of(const Completion& c) {
+  EXPECT_FALSE(c.error) << c.error->message;
+  Answer answer{.tokens = c.token_ids};
+  for (const TokenLogprobs& l : c.logprobs) answer.logprobs.push_back(l.chosen);
+  return answer;
+}
+
+/// A request's answers when it wants n of them.
+inline std::vector<Answer> completions(Engine& engine, Request request, std::int64_t n) {
+  request.sampling.n = n;
+  request.sampling.logprobs = 0;
+  const auto result = engine.complete(std::move(request));
+  EXPECT_TRUE(result);
+  std::vector<Answer> answers;
+  for (const Completion& c : result->completions) answers.push_back(answer_of(c));
+  return answers;
+}
+
+/// Each completion of a request is what it is whatever their number, and greedy ones are all the
+/// same. Prompts end inside a block, at its end, and behind its first token.
+inline void expect_independent_completions(Engine& engine) {
+  constexpr std::int64_t kNewTokens = 12;
+  for (const std::int64_t length : {100, 128, 129}) {
+    if (length + kNewTokens > engine.info().context_length) continue;
+    SCOPED_TRACE("prompt of " + std::to_string(length));
+    Request request{.prompt = some_tokens(length, engine.info().vocab_size, 5)};
+    request.sampling = {
+        .max_tokens = kNewTokens, .temperature = 0.9F, .ignore_eos = true, .seed = 7};
+    const std::vector<Answer> sampled = completions(engine, request, 3);
+    ASSERT_EQ(sampled.size(), 3U);
+    EXPECT_NE(sampled[0].tokens, sampled[1].tokens);
+    for (const std::int64_t n : {1, 2}) {
+      EXPECT_EQ(completions(engine, request, n), std::vector(sampled.begin(), sampled.begin() + n));
+    }
+
+    request.sampling.temperature = 0.0F;
+    const Answer alone = completions(engine, request, 1).front();
+    EXPECT_EQ(completions(engine, request, 3), std::vector(3, alone));
+  }
 }
 
 }  // namespace spate::test

@@ -1,5 +1,6 @@
 // --deterministic: a request gets the same bits alone, in any batch, with any chunk size, either
-// allocator, and after preemption. Log-probabilities are compared exactly.
+// allocator, beside completions of the same prompt, and after preemption. Log-probabilities are
+// compared exactly.
 #include <algorithm>
 
 #include <gtest/gtest.h>
@@ -16,23 +17,13 @@ struct Variant {
   std::string dtype = "auto";
 };
 
-/// Tokens and what they were thought to be worth.
-struct Answer {
-  std::vector<TokenId> tokens{};
-  std::vector<float> logprobs{};
-  friend bool operator==(const Answer&, const Answer&) = default;
-};
-
 /// Answers of all requests, run together, in the order given.
 std::vector<Answer> answers(Engine& engine, std::vector<Request> requests) {
   std::vector<Answer> out(requests.size());
   for (std::size_t i = 0; i < requests.size(); ++i) {
     requests[i].sampling.logprobs = 0;
     requests[i].on_done = [&out, i](const RequestResult& r) {
-      const Completion& c = r.completions.front();
-      EXPECT_FALSE(c.error) << c.error->message;
-      out[i].tokens = c.token_ids;
-      for (const TokenLogprobs& l : c.logprobs) out[i].logprobs.push_back(l.chosen);
+      out[i] = answer_of(r.completions.front());
     };
     EXPECT_TRUE(engine.submit(std::move(requests[i])));
   }
@@ -129,19 +120,30 @@ TEST_P(GpuSameBits, WithPagesAndSegments) {
   EXPECT_EQ(answers(*engine, crowd(*engine, 40)), answers(*other, crowd(*other, 40)));
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, GpuSameBits,
-                         testing::Values(Variant{"stories"},
-                                         Variant{"stories", "auto", "auto", "f32"},
-                                         Variant{"stories", "auto", "auto", "f16"},
-                                         Variant{"stories", "q8", "int8"}, Variant{"stories", "q4"},
-                                         Variant{"stories", "fp8", "fp8"}, Variant{"qwen3"},
-                                         Variant{"mistral-window"}, Variant{"llama-biases"}),
-                         [](const auto& test) {
-                           std::string name = test.param.model + "_" + test.param.weights + "_" +
-                                              test.param.kv_dtype + "_" + test.param.dtype;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+TEST_P(GpuSameBits, InEveryCompletionOfARequest) {
+  for (const char* cache : {"segment", "paged"}) {
+    EngineOptions o = options();
+    o.kv_cache = cache;
+    const auto engine = open(o);
+
+    SCOPED_TRACE(cache);
+    expect_independent_completions(*engine);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Models, GpuSameBits,
+    testing::Values(Variant{"stories"}, Variant{"stories", "auto", "auto", "f32"},
+                    Variant{"stories", "auto", "auto", "f16"}, Variant{"stories", "q8", "int8"},
+                    Variant{"stories", "q4"}, Variant{"stories", "fp8", "fp8"}, Variant{"qwen3"},
+                    Variant{"mistral-window"}, Variant{"llama-biases"},
+                    Variant{"llama-gqa4-dim128"}, Variant{"mistral-window-dim256"}),
+    [](const auto& test) {
+      std::string name = test.param.model + "_" + test.param.weights + "_" + test.param.kv_dtype +
+                         "_" + test.param.dtype;
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name;
+    });
 
 /// Answers of many requests through a cache of so many blocks; half of the answers turn out long.
 std::vector<Answer> generate(std::int64_t kv_blocks, EngineStats& stats) {
