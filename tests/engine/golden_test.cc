@@ -2,8 +2,6 @@
 // (tools/make_model_goldens.py), through the whole engine.
 #include "tests/engine/golden.h"
 
-#include <algorithm>
-
 #include <gtest/gtest.h>
 
 namespace spate::test {
@@ -23,10 +21,10 @@ TEST_P(GoldenModels, AgreeWithTransformers) {
       const auto engine = open_golden(GetParam(), g, type);
       ASSERT_NE(engine, nullptr);
 
+      SCOPED_TRACE(type);
       EXPECT_EQ(engine->info().kv_dtype, type);
-      EXPECT_LT(largest_difference(g, distributions(*engine, g.ids)),
-                tolerance_in(type, g, engine->info(), kF32Tolerance))
-          << type;
+      expect_within(tolerance_in(type, g, engine->info(), kF32Tolerance),
+                    golden_rows(g, distributions(*engine, g.ids)), g.logprobs);
     }
   }
 }
@@ -60,12 +58,7 @@ TEST_P(GoldenModels, GiveTheSameBitsOnEveryInstructionSetWithInt8Weights) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, GoldenModels, testing::ValuesIn(golden_names()),
-                         [](const auto& test) {
-                           std::string name = test.param;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(Models, GoldenModels, testing::ValuesIn(golden_names()), golden_test_name);
 
 }  // namespace
 }  // namespace spate::test
