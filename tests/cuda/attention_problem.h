@@ -55,6 +55,7 @@ T to_element(float x) {
   else
     return __float2bfloat16(x);
 }
+inline float to_float(float x) { return x; }
 inline float to_float(__half x) { return __half2float(x); }
 inline float to_float(__nv_bfloat16 x) { return __bfloat162float(x); }
 

@@ -7,8 +7,7 @@
 #include <vector>
 
 #include "ops/cuda/attention_work.h"
-#include "tests/cuda/attention_problem.h"
-#include "tests/cuda/device_array.h"
+#include "tests/cuda/attention_run.h"
 
 namespace spate::cuda_test {
 
@@ -18,9 +17,14 @@ inline constexpr int kLayers = 3, kLayer = 1, kPaddingRows = 3;
 template <class T, class Bits>
 class WorkRun {
  public:
-  WorkRun(const Problem& problem, const ops::cuda::AttentionShape& shape, PagedCache cache)
+  // scaled: the cache's elements are multiplied by kv_scales().
+  WorkRun(const Problem& problem, const ops::cuda::AttentionShape& shape, PagedCache cache,
+          bool scaled)
       : problem_(problem),
         shape_(shape),
+        scaled_(scaled),
+        scales_{DeviceArray<float>(kv_scales(problem.spec.kv_heads, 0)),
+                DeviceArray<float>(kv_scales(problem.spec.kv_heads, 1))},
         cache_(std::move(cache)),
         rows_(problem.total_q + kPaddingRows),
         q_(static_cast<std::size_t>(rows_ * row_size())),
@@ -52,6 +56,10 @@ class WorkRun {
     call.queries = q_.data();
     call.out = out_.data();
     call.rows = rows_;
+    if (scaled_) {
+      call.k_scale = scales_[0].data();
+      call.v_scale = scales_[1].data();
+    }
     cudaStream_t stream = nullptr;
     require(cudaStreamCreate(&stream));
     cudaGraph_t graph = nullptr;
@@ -141,6 +149,8 @@ class WorkRun {
 
   const Problem& problem_;
   ops::cuda::AttentionShape shape_;
+  bool scaled_;
+  DeviceArray<float> scales_[2];
   PagedCache cache_;
   std::int64_t rows_;
   DeviceArray<T> q_, out_;
@@ -157,6 +167,7 @@ struct WorkCheck {
   ops::cuda::AttentionShape shape;
   bool alibi = false;
   double query_scale = 1;
+  bool kv_scales = false;  // e4m3
 };
 
 // Queries arrive multiplied by scale * log2(e), which makes ln(2) the remaining scale.
@@ -180,7 +191,7 @@ void check_work(WorkCheck check, const CacheOf& cache_of) {
   if (check.alibi) shape.alibi_slopes = slopes.data();
 
   PagedCache cache = cache_of(problem);
-  WorkRun<T, Bits> run(problem, shape, std::move(cache));
+  WorkRun<T, Bits> run(problem, shape, std::move(cache), check.kv_scales);
   const std::vector<float> out = run.run();
 
   // f32: a thousand additions of half a unit each at worst.
@@ -229,6 +240,10 @@ inline void check_work_fp8(
   check.shape.cache = DType::kF8E4M3;
   check_work<__nv_bfloat16, std::uint8_t>(check, [&](Problem& problem) {
     prepare(problem);
+    if (check.kv_scales) {
+      round_to_scaled_e4m3(problem);
+      return make_pages<std::uint8_t>(problem, cuda::kStepBlockTokens, scaled_e4m3);
+    }
     return encoded_cache<std::uint8_t>(
         problem, [](float x) { return __nv_fp8_e4m3(x).__x; },
         [](std::uint8_t x) {

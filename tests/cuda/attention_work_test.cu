@@ -85,6 +85,21 @@ TEST(AttentionWork, MatchesTheReferenceOverE4M3) {
   check_work_fp8({mixed_lengths(), windowed(shape(8, 2, 128), 200)});
 }
 
+TEST(AttentionWork, MatchesTheReferenceOverE4M3WithScales) {
+  auto check = [](const AttentionShape& s, bool alibi = false, double query_scale = 1) {
+    check_work_fp8({mixed_lengths(), s, alibi, query_scale, true});
+  };
+  for (const std::int64_t dim : {64, 80, 128, 256}) {  // 80: the plain kernel
+    SCOPED_TRACE(dim);
+    check(shape(4, 2, dim));
+  }
+  check(windowed(shape(8, 2, 128), 200));
+  check(shape(32, 2, 128));  // prefill takes all of them
+  check(fixed(shape(8, 2, 128)));
+  check(capped(shape(4, 2, 64), 20), false, 4);  // the plain kernel, too
+  check(windowed(shape(8, 4, 64), 77), true);
+}
+
 // The kernels compute in f16, whose largest number is 65504: rows must be scaled, each on its own.
 TEST(AttentionWork, TakesQueriesOfAnySizeOverE4M3) {
   for (const std::int64_t dim : {64, 128, 256}) {

@@ -3,28 +3,14 @@
 // stay.
 #pragma once
 #include "spate/kernels/cuda/prefill_sm90.cuh"
-#include "tests/cuda/attention_problem.h"
-#include "tests/cuda/device_array.h"
+#include "tests/cuda/attention_run.h"
 
 namespace spate::cuda_test {
-
-inline constexpr std::int64_t kGuardTokens =
-    3;  // behind the output, and between the requests' keys
-
-template <class T>
-std::vector<T> elements(const std::vector<float>& x) {
-  std::vector<T> y(x.size());
-  for (std::size_t i = 0; i < x.size(); ++i) y[i] = to_element<T>(x[i]);
-  return y;
-}
-
-struct PrefillRun {
-  std::vector<float> out, lse;
-};
 
 struct PrefillCheckOptions {
   int page_tokens = 128;
   cuda::PrefillPacking packing = cuda::PrefillPacking::kWhenLess;
+  int query_gap = 0, out_gap = 0;  // elements behind a token's heads
 };
 
 // Keys and values with NaN tokens between the requests, as one tensor [token][2][kv_heads][dim].
@@ -58,104 +44,143 @@ struct HopperPrefill {
   }
 };
 
-template <class V, class Kernel>
-PrefillRun run_prefill(const Problem& problem, PrefillCheckOptions options) {
+template <class V, class Kernel = HopperPrefill>
+class PrefillRun {
+ public:
   using T = typename V::T;
-  const auto& spec = problem.spec;
-  const std::int64_t row = std::int64_t{spec.q_heads} * spec.head_dim,
-                     kv_row = std::int64_t{spec.kv_heads} * spec.head_dim;
-  cuda::PrefillParams p;
-  std::vector<cuda::AttentionRequest> requests = problem.requests;
-  std::vector<T> kv;
-  PagedCache cache;
-  if (V::kLayout == cuda::KvLayout::kStrided) {
-    kv = strided_cache<T>(problem, requests);
-  } else {
-    cache = make_pages<T>(problem, options.page_tokens,
-                          [](float x, int, int) { return to_element<T>(x); });
-    requests = cache.requests;
+  using C = typename Kernel::template Config<V>;
+
+  PrefillRun(const Problem& problem, PrefillCheckOptions options)
+      : options_(options),
+        total_q_(problem.total_q),
+        row_(std::int64_t{problem.spec.q_heads} * problem.spec.head_dim),
+        cache_(cache_of(problem, options.page_tokens)),
+        q_(spread_rows<T>(problem.q, row_, options.query_gap)),
+        kv_(cache_.kv),
+        pages_(cache_.paged.pages),
+        table_(cache_.paged.table),
+        slopes_(problem.slopes),
+        scales_{DeviceArray<float>(kv_scales(problem.spec.kv_heads, 0)),
+                DeviceArray<float>(kv_scales(problem.spec.kv_heads, 1))},
+        bits_(problem.bits),
+        out_(static_cast<std::size_t>((total_q_ + kGuardTokens) * (row_ + options.out_gap))),
+        lse_(static_cast<std::size_t>((total_q_ + kGuardTokens) * problem.spec.q_heads)),
+        counters_(2),
+        plan_(make_plan(problem)),
+        tiles_(plan_.tiles) {
+    counters_.zero();
+    set_rows(problem);
+    set_cache(problem);
+    set_rules(problem);
   }
-  const DeviceArray<T> q(elements<T>(problem.q)), keys(kv);
-  const DeviceArray<std::uint8_t> pages(cache.pages);
-  const DeviceArray<std::int32_t> table(cache.table);
-  const DeviceArray<float> slopes(problem.slopes);
-  const DeviceArray<std::uint32_t> bits(problem.bits);
-  DeviceArray<T> out(static_cast<std::size_t>((problem.total_q + kGuardTokens) * row));
-  DeviceArray<float> lse(static_cast<std::size_t>((problem.total_q + kGuardTokens) * spec.q_heads));
-  DeviceArray<std::uint32_t> counters(2);
-  counters.zero();
 
-  p.q = q.data();
-  p.out = out.data();
-  p.q_token_stride = p.out_token_stride = row;
-  p.q_head_stride = p.out_head_stride = spec.head_dim;
-  p.lse = lse.data();
-  p.total_q = problem.total_q;
-  p.q_heads = spec.q_heads;
-  p.kv_heads = spec.kv_heads;
-  p.scale = static_cast<float>(problem.scale);
-  p.k = keys.data();
-  p.v = keys.data() + kv_row;
-  p.kv_token_stride = 2 * kv_row;
-  p.kv_head_stride = spec.head_dim;
-  p.total_kv = static_cast<std::int64_t>(kv.size()) / (2 * kv_row);
-  p.pages = pages.data();
-  p.page_table = table.data();
-  p.page_tokens = options.page_tokens;
-  if (problem.rules.left >= 0) p.window_left = problem.rules.left;
-  if (problem.rules.right >= 0) p.window_right = problem.rules.right;
-  p.soft_cap = static_cast<float>(problem.rules.soft_cap);
-  p.alibi_slopes = slopes.data();
-  p.mask_bits = bits.data();
-  p.mask_words = problem.mask_words;
-
-  cuda::PrefillPlanOptions o;
-  o.q_heads = spec.q_heads;
-  o.kv_heads = spec.kv_heads;
-  o.tile_rows = Kernel::template Config<V>::kTileRows;
-  o.kv_token_bytes = std::int64_t{4} * spec.head_dim;
-  o.window = {problem.rules.left, problem.rules.right};
-  o.packing = options.packing;
-  const cuda::PrefillPlan plan = cuda::plan_prefill(requests, o);
-  const DeviceArray<cuda::PrefillTile> tiles(plan.tiles);
-  p.tiles = tiles.data();
-  p.n_tiles = static_cast<int>(plan.tiles.size());
-  p.pack_shift = plan.pack_shift;
-  p.counters = counters.data();
-
-  PrefillRun run;
-  std::vector<T> first;
-  for (int repeat = 0; repeat < 2;
-       ++repeat) {  // the second run finds the counters as the first left them
-    out.poison();
-    lse.poison();
-    require(Kernel::template launch<V>(p));
+  AttentionResult run() {
+    out_.poison();
+    lse_.poison();
+    require(Kernel::template launch<V>(p_));
     require(cudaDeviceSynchronize());
-    const std::vector<T> host = out.get();
-    if (repeat == 1) {
-      EXPECT_EQ(std::memcmp(host.data(), first.data(), host.size() * sizeof(T)), 0)
-          << "runs differ";
+    return {gather_rows(out_.get(), total_q_, row_, options_.out_gap),
+            gather_rows(lse_.get(), total_q_, p_.q_heads, 0)};
+  }
+
+ private:
+  struct Cache {
+    std::vector<T> kv;
+    PagedCache paged;
+    std::vector<cuda::AttentionRequest> requests;
+  };
+  static Cache cache_of(const Problem& problem, int page_tokens) {
+    Cache cache;
+    if constexpr (V::kLayout == cuda::KvLayout::kStrided) {
+      cache.requests = problem.requests;
+      cache.kv = strided_cache<T>(problem, cache.requests);
+    } else {
+      cache.paged = pages_of<V>(problem, page_tokens);
+      cache.requests = cache.paged.requests;
     }
-    first = host;
+    return cache;
   }
-  run.lse = lse.get();
-  for (const T& x : first) run.out.push_back(to_float(x));
-  for (std::size_t i = static_cast<std::size_t>(problem.total_q * row); i < run.out.size(); ++i) {
-    EXPECT_TRUE(std::isnan(run.out[i])) << "wrote behind the last query";
+  cuda::PrefillPlan make_plan(const Problem& problem) const {
+    cuda::PrefillPlanOptions o;
+    o.q_heads = problem.spec.q_heads;
+    o.kv_heads = problem.spec.kv_heads;
+    o.tile_rows = C::kTileRows;
+    o.kv_token_bytes = std::int64_t{4} * problem.spec.head_dim;
+    o.window = {problem.rules.left, problem.rules.right};
+    o.packing = options_.packing;
+    return cuda::plan_prefill(cache_.requests, o);
   }
-  return run;
+  void set_rows(const Problem& problem) {
+    p_.q = q_.data();
+    p_.out = out_.data();
+    p_.q_token_stride = row_ + options_.query_gap;
+    p_.out_token_stride = row_ + options_.out_gap;
+    p_.q_head_stride = p_.out_head_stride = problem.spec.head_dim;
+    p_.lse = lse_.data();
+    p_.total_q = total_q_;
+    p_.q_heads = problem.spec.q_heads;
+    p_.tiles = tiles_.data();
+    p_.n_tiles = static_cast<int>(plan_.tiles.size());
+    p_.pack_shift = plan_.pack_shift;
+    p_.counters = counters_.data();
+  }
+  void set_cache(const Problem& problem) {
+    const std::int64_t kv_row = std::int64_t{problem.spec.kv_heads} * problem.spec.head_dim;
+    p_.kv_heads = problem.spec.kv_heads;
+    p_.k = kv_.data();
+    p_.v = kv_.data() + kv_row;
+    p_.kv_token_stride = 2 * kv_row;
+    p_.kv_head_stride = problem.spec.head_dim;
+    p_.total_kv = static_cast<std::int64_t>(kv_.size()) / (2 * kv_row);
+    p_.pages = pages_.data();
+    p_.page_table = table_.data();
+    p_.page_tokens = options_.page_tokens;
+    p_.k_scale = scales_[0].data();
+    p_.v_scale = scales_[1].data();
+  }
+  void set_rules(const Problem& problem) {
+    p_.scale = static_cast<float>(problem.scale);
+    if (problem.rules.left >= 0) p_.window_left = problem.rules.left;
+    if (problem.rules.right >= 0) p_.window_right = problem.rules.right;
+    p_.soft_cap = static_cast<float>(problem.rules.soft_cap);
+    p_.alibi_slopes = slopes_.data();
+    p_.mask_bits = bits_.data();
+    p_.mask_words = problem.mask_words;
+  }
+
+  PrefillCheckOptions options_;
+  std::int64_t total_q_, row_;
+  Cache cache_;
+  DeviceArray<T> q_, kv_;
+  DeviceArray<std::uint8_t> pages_;
+  DeviceArray<std::int32_t> table_;
+  DeviceArray<float> slopes_, scales_[2];
+  DeviceArray<std::uint32_t> bits_;
+  DeviceArray<T> out_;
+  DeviceArray<float> lse_;
+  DeviceArray<std::uint32_t> counters_;
+  cuda::PrefillPlan plan_;
+  DeviceArray<cuda::PrefillTile> tiles_;
+  cuda::PrefillParams p_;
+};
+
+// Runs twice: the second run finds the counters as the first left them.
+template <class V, class Kernel = HopperPrefill>
+AttentionResult run_prefill(const Problem& problem, PrefillCheckOptions options = {}) {
+  PrefillRun<V, Kernel> run(problem, options);
+  AttentionResult first = run.run();
+  EXPECT_TRUE(same_bits(first, run.run())) << "runs differ";
+  return first;
 }
 
 template <class V, class Kernel = HopperPrefill>
+void check_prefill(const Problem& problem, PrefillCheckOptions options = {}) {
+  const AttentionResult got = run_prefill<V, Kernel>(problem, options);
+  problem.expect_close(got.out, got.lse, tolerance_of<V>());
+}
+template <class V, class Kernel = HopperPrefill>
 void check_prefill(const ProblemSpec& spec, const Rules& rules, PrefillCheckOptions options = {}) {
-  using T = typename V::T;
-  auto round = [](float x) { return to_float(to_element<T>(x)); };
-  Problem problem(spec, round, round);
-  problem.set_rules(rules);
-
-  const PrefillRun run = run_prefill<V, Kernel>(problem, options);
-
-  problem.expect_close(run.out, run.lse, {kRoundoff<T>, kRoundoff<T>});
+  check_prefill<V, Kernel>(problem_of<V>(spec, rules), options);
 }
 
 // Lengths around every boundary of tiles and blocks, appends, no keys, fewer keys than queries.
