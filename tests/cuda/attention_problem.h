@@ -100,10 +100,23 @@ class Problem {
     rules = r;
     if (!r.random_bits) return;
     std::mt19937 random(spec.seed + 1);
-    mask_words = (r.mask_columns + 31) / 32;
-    bits.resize(static_cast<std::size_t>(total_q * mask_words));
+    make_bits(r.mask_columns);
     for (std::uint32_t& word : bits) word = random() & random();
-    for (auto& request : requests) request.mask_columns = std::min(r.mask_columns, request.kv_len);
+  }
+  // Mask bits of the last `columns` keys: seen(request, query, key), both counted in the request.
+  template <class Seen>
+  void set_bits(std::int32_t columns, const Seen& seen) {
+    make_bits(columns);
+    for (const auto& r : requests) {
+      const std::int32_t first = r.kv_len - r.mask_columns;
+      for (std::int32_t i = 0; i < r.q_len; ++i) {
+        for (std::int32_t j = first; j < r.kv_len; ++j) {
+          if (!seen(r, i, j)) continue;
+          const std::int32_t bit = j - first;
+          bits[word_of(r, i, bit)] |= 1u << (bit % 32);
+        }
+      }
+    }
   }
 
   bool visible(const cuda::AttentionRequest& r, std::int32_t i, std::int64_t j) const {
@@ -111,9 +124,8 @@ class Problem {
     if (rules.right >= 0 && j > position + rules.right) return false;
     if (rules.left >= 0 && j < position - rules.left) return false;
     const std::int64_t bit = j - (r.kv_len - r.mask_columns);
-    if (!rules.random_bits || bit < 0) return true;
-    const auto word = static_cast<std::size_t>((r.q_begin + i) * mask_words + bit / 32);
-    return ((bits[word] >> (bit % 32)) & 1) != 0;
+    if (mask_words == 0 || bit < 0) return true;
+    return ((bits[word_of(r, i, bit)] >> (bit % 32)) & 1) != 0;
   }
 
   reference::MaskedAttentionRow row(const cuda::AttentionRequest& r, std::int32_t i,
@@ -168,6 +180,14 @@ class Problem {
   double scale;
 
  private:
+  void make_bits(std::int32_t columns) {
+    mask_words = (columns + 31) / 32;
+    bits.assign(static_cast<std::size_t>(total_q * mask_words), 0);
+    for (auto& request : requests) request.mask_columns = std::min(columns, request.kv_len);
+  }
+  std::size_t word_of(const cuda::AttentionRequest& r, std::int32_t i, std::int64_t bit) const {
+    return static_cast<std::size_t>((r.q_begin + i) * mask_words + bit / 32);
+  }
   std::string first_failure(const std::vector<float>& out, const std::vector<float>& lse,
                             Tolerance u, std::size_t part, std::size_t parts) const {
     std::size_t n = 0;
