@@ -139,7 +139,8 @@ struct WarpRow {
   __device__ __forceinline__ void tile(int first) {
     const float x = logit(first + lane);
     const float top = fmaxf(max, warp_max(x));
-    if (top == -kInfinity) return;
+    // Nothing to add, and no NaN that the maximum ignores.
+    if (top == -kInfinity && __all_sync(~0u, x == -kInfinity)) return;
     const float scale = exp2_approx(max - top), y = exp2_approx(x - top);
     max = top;
     sum = sum * scale + y;

@@ -50,7 +50,7 @@ __global__ void merge_kernel(const __grid_constant__ MergeParams p) {
   __syncthreads();  // rows may be merged in place: all log-sum-exps of a row are read by now
   reinterpret_cast<uint4*>(p.out)[index] = make_uint4(y[0], y[1], y[2], y[3]);
   if (index % vectors == 0 && p.out_lse != nullptr) {
-    p.out_lse[row] = sum > 0 ? top + __log2f(sum) * kLn2 : -kInfinity;
+    p.out_lse[row] = sum == 0 ? -kInfinity : top + __log2f(sum) * kLn2;
   }
 }
 

@@ -77,9 +77,10 @@ struct OnlineSoftmax {
   }
 };
 
-// Natural log-sum-exp of a row from its base-2 maximum and its sum; -inf where it saw no key.
+// Natural log-sum-exp of a row from its base-2 maximum and its sum; -inf where it saw no key, NaN
+// where it saw NaN.
 __device__ __forceinline__ float log_sum_exp(float max_log2, float sum) {
-  return sum > 0 ? (max_log2 + __log2f(sum)) * kLn2 : -kInfinity;
+  return sum == 0 ? -kInfinity : (max_log2 + __log2f(sum)) * kLn2;
 }
 
 }  // namespace spate::cuda
