@@ -105,7 +105,7 @@ std::vector<float> gather_rows(const std::vector<T>& spread, std::int64_t n, std
 }
 
 struct AttentionResult {
-  std::vector<float> out, lse;  // [total_q][q_heads][dim], [total_q][q_heads]
+  std::vector<float> out, lse;  // [total_q][q_heads][dim], [total_q][q_heads] or none
 };
 
 inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
@@ -119,6 +119,7 @@ inline AttentionResult rows_of(const AttentionResult& all, const Problem& proble
                                const cuda::AttentionRequest& r) {
   const std::int64_t heads = problem.spec.q_heads, dim = problem.spec.head_dim;
   auto slice = [&](const std::vector<float>& x, std::int64_t row) {
+    if (x.empty()) return x;
     const auto from = x.begin() + r.q_begin * row;
     return std::vector<float>(from, from + r.q_len * row);
   };

@@ -171,10 +171,9 @@ struct WorkCheck {
 };
 
 // Queries arrive multiplied by scale * log2(e), which makes ln(2) the remaining scale.
-// cache_of(problem) makes the cache, and the problem's keys and values what the cache holds.
-template <class T, class Bits, class CacheOf>
-void check_work(WorkCheck check, const CacheOf& cache_of) {
-  auto& shape = check.shape;
+template <class T>
+Problem work_problem(const WorkCheck& check) {
+  const auto& shape = check.shape;
   const double spread =
       check.query_scale * 1.4426950408889634 / std::sqrt(static_cast<double>(shape.head_dim));
   ProblemSpec spec{check.lengths, static_cast<int>(shape.q_heads), static_cast<int>(shape.kv_heads),
@@ -187,6 +186,23 @@ void check_work(WorkCheck check, const CacheOf& cache_of) {
   if (shape.soft_cap) rules.soft_cap = static_cast<double>(*shape.soft_cap);
   rules.alibi = check.alibi;
   problem.set_rules(rules);
+  return problem;
+}
+
+template <class T>
+Tolerance work_tolerance(DType cache) {
+  // f32: a thousand additions of half a unit each at worst.
+  if (sizeof(T) == 4) return {0x1p-14, 0x1p-22};
+  // Over caches of bytes the products are in f16; prefill rounds integers times their scale to it.
+  if (cache == DType::kI8) return {0x1p-10, 0x1p-8, 0x1p-11};
+  return {cache == DType::kF8E4M3 ? 0x1p-11 : kRoundoff<T>, kRoundoff<T>};
+}
+
+// cache_of(problem) makes the cache, and the problem's keys and values what the cache holds.
+template <class T, class Bits, class CacheOf>
+void check_work(WorkCheck check, const CacheOf& cache_of) {
+  auto& shape = check.shape;
+  Problem problem = work_problem<T>(check);
   const DeviceArray<float> slopes(problem.slopes);
   if (check.alibi) shape.alibi_slopes = slopes.data();
 
@@ -194,15 +210,8 @@ void check_work(WorkCheck check, const CacheOf& cache_of) {
   WorkRun<T, Bits> run(problem, shape, std::move(cache), check.kv_scales);
   const std::vector<float> out = run.run();
 
-  // f32: a thousand additions of half a unit each at worst.
-  const Tolerance f32{0x1p-14, 0x1p-22};
-  Tolerance narrow{kRoundoff<T>, kRoundoff<T>};
-  // Over caches of bytes the products are in f16; prefill rounds integers times their scale to it.
-  if (shape.cache == DType::kF8E4M3) narrow.probability = 0x1p-11;
-  if (shape.cache == DType::kI8) narrow = {0x1p-10, 0x1p-8, 0x1p-11};
-  problem.expect_close(out, {}, sizeof(T) == 4 ? f32 : narrow);
-  EXPECT_EQ(std::memcmp(out.data(), run.run().data(), out.size() * sizeof(float)), 0)
-      << "runs differ";
+  problem.expect_close(out, {}, work_tolerance<T>(shape.cache));
+  EXPECT_TRUE(same_bits(out, run.run())) << "runs differ";
 }
 
 // encode: one element to its bits; decode: back.

@@ -1,5 +1,6 @@
 // The engine's entry to attention: mixed batches, every head dim, masks, caches and fallbacks.
 #include "tests/cuda/attention_work_check.h"
+#include "tests/cuda/nan_check.h"
 
 namespace spate::cuda_test {
 namespace {
@@ -133,6 +134,23 @@ TEST(AttentionWork, TakesABatchOfDecodesAlone) {
   for (int i = 0; i < 70; ++i) lengths.push_back({1, 1 + i * 37});
   check_work_bf16({lengths, shape(8, 2, 128)});
   check_work_fp8({lengths, shape(8, 2, 128)});
+}
+
+// Of the plain kernel; the last request has a tile of one key.
+TEST(AttentionWork, KeepsNanInItsRequest) {
+  WorkCheck check{{{1, 70}, {3, 65}, {40, 97}, {1, 33}}, shape(4, 2, 64)};
+  check.shape.cache = DType::kF32;
+  const Problem problem = work_problem<float>(check);
+  for (const std::size_t request : {1u, 2u, 3u}) {
+    SCOPED_TRACE(request);
+    expect_nan_contained(
+        problem, request, work_tolerance<float>(DType::kF32), [&](const Problem& p) {
+          PagedCache cache =
+              make_pages<float>(p, cuda::kStepBlockTokens, [](float x, int, int) { return x; });
+          WorkRun<float, float> run(p, check.shape, std::move(cache), false);
+          return AttentionResult{run.run(), {}};
+        });
+  }
 }
 
 }  // namespace

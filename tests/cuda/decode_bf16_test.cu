@@ -1,5 +1,6 @@
 // Decode in bf16 and f16.
 #include "tests/cuda/decode_check.h"
+#include "tests/cuda/nan_check.h"
 
 namespace spate::cuda_test {
 namespace {
@@ -85,6 +86,20 @@ TEST(DecodeBf16, GivesTheSameBitsManyTimesUnderLoad) {
   DecodeRun<V> run(problem, {});
   const AttentionResult first = run.run();
   for (int i = 0; i < 200; ++i) ASSERT_TRUE(same_bits(first, run.run())) << "run " << i;
+}
+
+// Thread blocks have several requests, or a request has several thread blocks.
+TEST(DecodeBf16, KeepsNanInItsRequest) {
+  using V = Bf16<128>;
+  const Problem many = problem_of<V>({many_requests(), 4, 2}, {});
+  expect_nan_contained(many, 31, tolerance_of<V>(),
+                       [](const Problem& p) { return run_decode<V>(p); });
+  const Problem cut = problem_of<V>({{{1, 3000}, {2, 3000}, {1, 700}}, 4, 2}, {});
+  for (const int split_tokens : {0, 256}) {
+    expect_nan_contained(cut, 1, tolerance_of<V>(), [split_tokens](const Problem& p) {
+      return run_decode<V>(p, {.split_tokens = split_tokens});
+    });
+  }
 }
 
 }  // namespace

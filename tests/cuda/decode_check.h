@@ -153,6 +153,12 @@ inline std::vector<Lengths> decode_lengths() {
   }
   return lengths;
 }
+// More KV blocks than multiprocessors.
+inline std::vector<Lengths> many_requests() {
+  std::vector<Lengths> lengths;
+  for (std::int32_t i = 0; i < 60; ++i) lengths.push_back({1 + i % 2, 100 + i * 5});
+  return lengths;
+}
 inline std::vector<Lengths> speculative_lengths() {
   return {{1, 1}, {2, 2},   {3, 130},  {16, 700}, {5, 129},
           {4, 3}, {16, 16}, {7, 2000}, {1, 257},  {8, 128}};

@@ -1,5 +1,6 @@
 // Decode over e4m3 caches, and the changes of scores.
 #include "tests/cuda/decode_check.h"
+#include "tests/cuda/nan_check.h"
 
 namespace spate::cuda_test {
 namespace {
@@ -35,6 +36,12 @@ TEST(DecodeScores, MatchesTheReferenceWithASoftCap) {
 TEST(DecodeScores, MatchesTheReferenceWithAlibi) {
   using V = cuda::DecodeVariant<__nv_bfloat16, 128, cuda::KvFormat::kElement, 8, Score::kAlibi>;
   check_decode<V>({speculative_lengths(), 8, 2}, {.alibi = true});
+}
+
+TEST(DecodeFp8, KeepsNanInItsRequest) {
+  const Problem problem = problem_of<Fp8<>>({many_requests(), 4, 2}, {});
+  expect_nan_contained(problem, 31, tolerance_of<Fp8<>>(),
+                       [](const Problem& p) { return run_decode<Fp8<>>(p); });
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // Prefill in bf16 over strided keys: head dims with tuned tiles, causal and full, any group size.
+#include "tests/cuda/nan_check.h"
 #include "tests/cuda/prefill_check.h"
 
 namespace spate::cuda_test {
@@ -44,6 +45,16 @@ TEST(PrefillBf16, MatchesTheReferenceAtHeadDim256) {
 
 TEST(PrefillBf16, MatchesTheReferenceOnALongSequence) {
   check_prefill<Bf16<128>>({{{577, 4001}}, 2, 1}, {});
+}
+
+TEST(PrefillBf16, KeepsNanInItsRequest) {
+  using cuda::PrefillPacking;
+  for (const PrefillPacking packing : {PrefillPacking::kNever, PrefillPacking::kAlways}) {
+    const Problem problem = problem_of<Bf16<128>>({odd_lengths(), 4, 2}, {});
+    expect_nan_contained(problem, 2, tolerance_of<Bf16<128>>(), [packing](const Problem& p) {
+      return run_prefill<Bf16<128>>(p, {.packing = packing});
+    });
+  }
 }
 
 }  // namespace

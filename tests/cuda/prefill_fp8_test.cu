@@ -1,4 +1,5 @@
 // Prefill over caches of e4m3 with a scale a kv head.
+#include "tests/cuda/nan_check.h"
 #include "tests/cuda/prefill_check.h"
 
 namespace spate::cuda_test {
@@ -35,6 +36,12 @@ TEST(PrefillFp8, MatchesTheReferenceWithAWindowAndWithoutAMask) {
 
 TEST(PrefillFp8, SurvivesLargeScores) {
   check_prefill<Fp8<128>>({{{300, 300}}, 4, 2, 128, 60.0}, {});
+}
+
+TEST(PrefillFp8, KeepsNanInItsRequest) {
+  const Problem problem = problem_of<Fp8<128>>({odd_lengths(), 4, 2}, {});
+  expect_nan_contained(problem, 2, tolerance_of<Fp8<128>>(),
+                       [](const Problem& p) { return run_prefill<Fp8<128>>(p); });
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // Prefill in tall tiles: query heads packed or not, masks, pages that blocks of 80 keys straddle.
+#include "tests/cuda/nan_check.h"
 #include "tests/cuda/prefill_check.h"
 
 namespace spate::cuda_test {
@@ -58,6 +59,14 @@ TEST(PrefillTall, MatchesTheReferenceOnALongSequence) {
 
 TEST(PrefillTall, SurvivesLargeScores) {
   check_prefill<Tall<>>({{{300, 300}}, 4, 1, 128, 60.0}, {}, {.packing = PrefillPacking::kAlways});
+}
+
+TEST(PrefillTall, KeepsNanInItsRequest) {
+  using V = Tall<Mask::kCausal, KvLayout::kPages>;
+  const Problem problem = problem_of<V>({odd_lengths(), 8, 2}, {});
+  expect_nan_contained(problem, 2, tolerance_of<V>(), [](const Problem& p) {
+    return run_prefill<V>(p, {.page_tokens = 16, .packing = PrefillPacking::kAlways});
+  });
 }
 
 }  // namespace
