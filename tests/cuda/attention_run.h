@@ -60,6 +60,16 @@ Problem problem_of(ProblemSpec spec, const Rules& rules) {
   return problem;
 }
 
+// Logits of the order of `size`, up to seven times as large; all below zero if `negative`.
+template <class V>
+Problem large_problem(const std::vector<Lengths>& lengths, double size, bool negative) {
+  Problem problem = problem_of<V>({lengths, 4, 2, V::kHeadDim, size}, {});
+  if (!negative) return problem;
+  for (float& x : problem.q) x = std::abs(x);
+  for (float& x : problem.k) x = -std::abs(x);
+  return problem;
+}
+
 template <class V>
 PagedCache pages_of(const Problem& problem, int page_tokens) {
   return make_pages<CacheBits<V>>(problem, page_tokens, [](float x, int head, int half) {

@@ -41,7 +41,7 @@ TEST(AttentionWork, MatchesTheReferenceForEveryHeadDim) {
 }
 
 TEST(AttentionWork, MatchesTheReferenceForEveryGroupSize) {
-  for (const std::int64_t group : {1, 3, 7, 8, 16, 20}) {
+  for (const std::int64_t group : {1, 3, 6, 7, 8, 9, 12, 16, 20}) {
     SCOPED_TRACE(group);
     check_work_narrow({mixed_lengths(), shape(2 * group, 2, 128)});
   }
@@ -59,6 +59,10 @@ TEST(AttentionWork, MatchesTheReferenceWithSoftCaps) {
     SCOPED_TRACE(dim);
     check_work_narrow({mixed_lengths(), capped(shape(4, 2, dim), 30), false, 8});
     check_work_narrow({mixed_lengths(), windowed(capped(shape(4, 2, dim), 30), 99), false, 8});
+  }
+  for (const float cap : {1.f, 5.f, 50.f}) {
+    SCOPED_TRACE(cap);
+    check_work_bf16({mixed_lengths(), capped(shape(4, 2, 128), cap), false, 8});
   }
 }
 
@@ -134,6 +138,17 @@ TEST(AttentionWork, TakesABatchOfDecodesAlone) {
   for (int i = 0; i < 70; ++i) lengths.push_back({1, 1 + i * 37});
   check_work_bf16({lengths, shape(8, 2, 128)});
   check_work_fp8({lengths, shape(8, 2, 128)});
+}
+
+TEST(AttentionWork, TakesRequestsOfVeryDifferentLengths) {
+  const std::vector<Lengths> lengths = {{1, 1},     {1, 8190}, {70, 8190}, {17, 17}, {2, 2},
+                                        {16, 8190}, {1, 1},    {1, 1},     {18, 19}};
+  for (const bool deterministic : {false, true}) {
+    AttentionShape s = shape(4, 2, 64);
+    s.deterministic = deterministic;
+    check_work_bf16({lengths, s});
+    check_work_fp8({lengths, s});
+  }
 }
 
 // Of the plain kernel; the last request has a tile of one key.

@@ -16,7 +16,7 @@ TEST(DecodeBf16, MatchesTheReferenceForEveryPageSize) {
 }
 
 TEST(DecodeBf16, MatchesTheReferenceForEveryGroupSize) {
-  for (const int group : {1, 3, 4, 5, 7, 8}) {
+  for (const int group : {1, 3, 4, 5, 6, 7, 8}) {
     SCOPED_TRACE(group);
     check_decode<Bf16<128>>({{{1, 1000}, {1, 130}, {1, 7}}, group * 2, 2});
   }
@@ -28,6 +28,10 @@ TEST(DecodeBf16, MatchesTheReferenceForSeveralQueries) {
 }
 
 TEST(DecodeBf16, MatchesTheReferenceWithSixteenColumns) {
+  for (const int group : {9, 12, 16}) {
+    SCOPED_TRACE(group);
+    check_decode<Bf16<128, 16>>({speculative_lengths(), group * 2, 2});
+  }
   check_decode<Bf16<128, 16>>({decode_lengths(), 32, 2});
   check_decode<Bf16<128, 16>>({speculative_lengths(), 8, 2}, {}, {.page_tokens = 64});
 }
@@ -100,6 +104,33 @@ TEST(DecodeBf16, KeepsNanInItsRequest) {
       return run_decode<V>(p, {.split_tokens = split_tokens});
     });
   }
+}
+
+TEST(DecodeBf16, SurvivesLogitsOfEverySize) {
+  using V = Bf16<128>;
+  for (const double size : {3e3, 6e4}) {
+    for (const bool negative : {false, true}) {
+      SCOPED_TRACE(testing::Message() << size << negative);
+      check_decode<V>(large_problem<V>(decode_lengths(), size, negative));
+      check_decode<V>(large_problem<V>({{1, 8000}, {4, 3000}}, size, negative));
+    }
+  }
+}
+
+// Rows of a fused product of queries, keys and values, and an output with a gap.
+TEST(DecodeBf16, TakesRowsWithGaps) {
+  const DecodeCheckOptions gaps{.query_gap = 2 * 2 * 128, .out_gap = 24};
+  check_decode<Bf16<128>>({speculative_lengths(), 4, 2}, {}, gaps);
+  check_decode<Bf16<128, 16>>({speculative_lengths(), 24, 2}, {}, gaps);
+}
+
+TEST(DecodeBf16, TakesRequestsOfVeryDifferentLengths) {
+  std::vector<Lengths> lengths(70, {1, 1});
+  lengths[3] = lengths[40] = {1, 8190};
+  lengths[41] = {2, 8190};
+  lengths[69] = {1, 4001};
+  check_decode<Bf16<64>>({lengths, 4, 2});
+  check_decode<Bf16<64>>({lengths, 4, 2}, {}, {.split_tokens = 1024});
 }
 
 }  // namespace

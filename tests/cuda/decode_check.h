@@ -138,11 +138,14 @@ AttentionResult run_decode(const Problem& problem, DecodeCheckOptions options = 
 }
 
 template <class V, class Kernel = HopperDecode>
-void check_decode(const ProblemSpec& spec, const Rules& rules = {},
-                  DecodeCheckOptions options = {}) {
-  const Problem problem = problem_of<V>(spec, rules);
+void check_decode(const Problem& problem, DecodeCheckOptions options = {}) {
   const AttentionResult got = run_decode<V, Kernel>(problem, options);
   problem.expect_close(got.out, got.lse, tolerance_of<V>());
+}
+template <class V, class Kernel = HopperDecode>
+void check_decode(const ProblemSpec& spec, const Rules& rules = {},
+                  DecodeCheckOptions options = {}) {
+  check_decode<V, Kernel>(problem_of<V>(spec, rules), options);
 }
 
 inline std::vector<Lengths> decode_lengths() {

@@ -30,7 +30,11 @@ TEST(DecodeFp8, SurvivesLargeScores) { check_decode<Fp8<>>({decode_lengths(), 8,
 
 TEST(DecodeScores, MatchesTheReferenceWithASoftCap) {
   using V = cuda::DecodeVariant<__nv_bfloat16, 128, cuda::KvFormat::kElement, 8, Score::kSoftCap>;
-  check_decode<V>({speculative_lengths(), 4, 2, 128, 8.0}, {.soft_cap = 30});
+  for (const double cap : {1.0, 5.0, 30.0, 50.0}) {
+    SCOPED_TRACE(cap);
+    check_decode<V>({speculative_lengths(), 4, 2, 128, 8.0}, {.soft_cap = cap});
+  }
+  check_decode<V>({decode_lengths(), 4, 2, 128, 200.0}, {.soft_cap = 50});
 }
 
 TEST(DecodeScores, MatchesTheReferenceWithAlibi) {
@@ -42,6 +46,15 @@ TEST(DecodeFp8, KeepsNanInItsRequest) {
   const Problem problem = problem_of<Fp8<>>({many_requests(), 4, 2}, {});
   expect_nan_contained(problem, 31, tolerance_of<Fp8<>>(),
                        [](const Problem& p) { return run_decode<Fp8<>>(p); });
+}
+
+TEST(DecodeFp8, SurvivesLogitsOfEverySize) {
+  for (const double size : {3e3, 6e4}) {
+    for (const bool negative : {false, true}) {
+      SCOPED_TRACE(testing::Message() << size << negative);
+      check_decode<Fp8<>>(large_problem<Fp8<>>(decode_lengths(), size, negative));
+    }
+  }
 }
 
 }  // namespace

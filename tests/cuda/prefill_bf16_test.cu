@@ -57,5 +57,28 @@ TEST(PrefillBf16, KeepsNanInItsRequest) {
   }
 }
 
+TEST(PrefillBf16, SurvivesLogitsOfEverySize) {
+  for (const double size : {3e3, 6e4}) {
+    for (const bool negative : {false, true}) {
+      SCOPED_TRACE(testing::Message() << size << negative);
+      check_prefill<Bf16<128>>(large_problem<Bf16<128>>(odd_lengths(), size, negative));
+    }
+  }
+}
+
+// Rows of a fused product of queries, keys and values, and an output with a gap.
+TEST(PrefillBf16, TakesRowsWithGaps) {
+  using cuda::PrefillPacking;
+  for (const PrefillPacking packing : {PrefillPacking::kNever, PrefillPacking::kAlways}) {
+    check_prefill<Bf16<128>>({odd_lengths(), 8, 2}, {},
+                             {.packing = packing, .query_gap = 2 * 2 * 128, .out_gap = 24});
+  }
+}
+
+TEST(PrefillBf16, TakesRequestsOfVeryDifferentLengths) {
+  check_prefill<Bf16<64>>(
+      {{{1, 1}, {70, 8190}, {1, 2}, {129, 129}, {1, 8190}, {2, 2}, {3, 1}, {1, 1}}, 2, 1}, {});
+}
+
 }  // namespace
 }  // namespace spate::cuda_test

@@ -44,5 +44,14 @@ TEST(PrefillFp8, KeepsNanInItsRequest) {
                        [](const Problem& p) { return run_prefill<Fp8<128>>(p); });
 }
 
+TEST(PrefillFp8, SurvivesLogitsOfEverySize) {
+  for (const double size : {3e3, 6e4}) {
+    for (const bool negative : {false, true}) {
+      SCOPED_TRACE(testing::Message() << size << negative);
+      check_prefill<Fp8<128>>(large_problem<Fp8<128>>(odd_lengths(), size, negative));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace spate::cuda_test
