@@ -154,6 +154,7 @@ class ChainProblem {
     std::vector<T> x(static_cast<std::size_t>(kChainRows) * k, T(std::nanf("")));
     std::vector<float> old(static_cast<std::size_t>(kChainRows + 1) * n, std::nanf(""));
     for (std::size_t r = 0; r < rows_of.size(); ++r) {
+      if (rows_of[r] == kNanRow) continue;
       const auto source = static_cast<std::size_t>(rows_of[r]);
       std::copy_n(x_host_.data() + source * k, k, x.data() + r * k);
       std::copy_n(old_host_.data() + source * n, n, old.data() + r * n);

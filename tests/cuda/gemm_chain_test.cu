@@ -6,12 +6,17 @@
 namespace spate::cuda_test {
 namespace {
 
-// Row i of `out` is row rows_of[i] of `want`, bit by bit.
+// Row i of `out` is row rows_of[i] of `want`, bit by bit, or NaN.
 template <class T>
 void expect_same_rows(const ChainProblem<T>& problem, const std::vector<std::uint8_t>& want,
                       const std::vector<std::uint8_t>& out, const std::vector<int>& rows_of) {
   const auto n = static_cast<std::ptrdiff_t>(problem.row_bytes());
   for (std::size_t i = 0; i < rows_of.size(); ++i) {
+    if (rows_of[i] == kNanRow) {
+      for (std::int64_t c = 0; c < problem.shape.columns(); ++c)
+        ASSERT_TRUE(std::isnan(problem.value(out, static_cast<std::int64_t>(i), c))) << i;
+      continue;
+    }
     const auto first = want.begin() + rows_of[i] * n;
     ASSERT_TRUE(std::equal(first, first + n, out.begin() + static_cast<std::ptrdiff_t>(i) * n))
         << "row " << i << " of " << rows_of.size() << ", " << problem.shape.n << " x "
@@ -84,6 +89,30 @@ TEST(GemmChain, GatesWithEveryActivation) {
         {.n = 1760, .k = 1024, .output = ProductOutput::kGated, .bias = true, .activation = a});
   }
   expect_right({.n = 28672, .k = 4096, .output = ProductOutput::kGated});
+}
+
+// With 16, 64 and more rows: each of the three kernels.
+template <class T>
+void expect_nan_in_its_row(const ChainShape& shape) {
+  ChainProblem<T> problem(shape);
+  const int most = shape.wide() ? cuda::kWideChainRows : kChainRows;
+  const auto want = problem.run(iota(most));
+  for (const int rows : {1, 3, 16, 40, 64, 129, 300}) {
+    if (rows > most) break;
+    for (const int nan_row : {0, rows / 2, rows - 1}) {
+      std::vector<int> rows_of = iota(rows);
+      rows_of[static_cast<std::size_t>(nan_row)] = kNanRow;
+      expect_same_rows(problem, want, problem.run(rows_of), rows_of);
+    }
+  }
+}
+TEST(GemmChain, KeepsNanInItsRow) {
+  for (const auto output : {ProductOutput::kNarrow, ProductOutput::kF32, ProductOutput::kGated}) {
+    for (const std::int64_t k : {320, 4096}) {
+      expect_nan_in_its_row<Bf16>({.n = 528, .k = k, .output = output, .bias = true});
+      expect_nan_in_its_row<__half>({.n = 528, .k = k, .output = output});
+    }
+  }
 }
 
 // What --deterministic rests on: the library's algorithm that stands for all numbers of rows makes

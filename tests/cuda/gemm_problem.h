@@ -21,6 +21,7 @@ using cuda::RowActivation;
 using cuda::StreamGemmParams;
 
 constexpr int kMaxRows = 16;
+constexpr int kNanRow = -1;  // in a list of rows: one of NaN
 
 struct GemmShape {
   std::int64_t n = 0, k = 0;
@@ -218,6 +219,7 @@ class GemmProblem {
     std::vector<float> x(static_cast<std::size_t>(kMaxRows) * k, std::nanf(""));
     std::vector<float> old(static_cast<std::size_t>(kMaxRows + 1) * n, std::nanf(""));
     for (std::size_t r = 0; r < rows_of.size(); ++r) {
+      if (rows_of[r] == kNanRow) continue;
       const auto source = static_cast<std::size_t>(rows_of[r]);
       std::copy_n(x_host_.data() + source * k, k, x.data() + r * k);
       std::copy_n(old_host_.data() + source * n, n, old.data() + r * n);
@@ -297,6 +299,27 @@ inline void expect_right_and_invariant(GemmProblem& problem, cuda::StreamFormat 
     }
     for (std::int64_t c = 0; c < problem.shape.columns(); ++c) {
       ASSERT_TRUE(std::isnan(problem.value(out, rows, c))) << "written beyond row " << rows;
+    }
+  }
+}
+
+// A row of NaN gives NaN, and the others have the bits that they have without it.
+inline void expect_nan_contained(GemmProblem& problem, cuda::StreamFormat format,
+                                 const StoredWeights& w) {
+  std::vector<int> rows_of = iota(cuda::stream_max_rows(format));
+  const auto want = problem.run(format, w, rows_of);
+  const auto n = static_cast<std::ptrdiff_t>(problem.row_bytes());
+  for (const int nan_row : {0, 3, cuda::stream_max_rows(format) - 1}) {
+    rows_of = iota(cuda::stream_max_rows(format));
+    rows_of[static_cast<std::size_t>(nan_row)] = kNanRow;
+    const auto out = problem.run(format, w, rows_of);
+    for (const int r : rows_of) {
+      if (r == kNanRow) continue;
+      ASSERT_TRUE(std::equal(want.begin() + r * n, want.begin() + (r + 1) * n, out.begin() + r * n))
+          << "row " << r << " beside row " << nan_row;
+    }
+    for (std::int64_t c = 0; c < problem.shape.columns(); ++c) {
+      ASSERT_TRUE(std::isnan(problem.value(out, nan_row, c))) << "row " << nan_row;
     }
   }
 }

@@ -122,11 +122,13 @@ cuda::StreamFormat stream_format(DeviceFormat f) {
 
 class GemmQuant : public ::testing::TestWithParam<DeviceFormat> {
  protected:
-  static void expect_right(const GemmShape& shape) {
+  static void expect_right(const GemmShape& shape) { expect(shape, expect_right_and_invariant); }
+  template <class Expectation>
+  static void expect(const GemmShape& shape, const Expectation& expectation) {
     const Stored m(GetParam(), shape.n, shape.k);
     GemmProblem problem(shape, m.values());
-    expect_right_and_invariant(problem, stream_format(GetParam()),
-                               {m.weights.data(), m.scales.data()});
+    expectation(problem, stream_format(GetParam()),
+                StoredWeights{m.weights.data(), m.scales.data()});
   }
 };
 
@@ -143,6 +145,11 @@ TEST_P(GemmQuant, TakesPartsOfBlocks) {
   expect_right({.n = 288, .k = 320, .output = ProductOutput::kNarrow, .norm = true});
   expect_right({.n = 1792, .k = 896, .output = ProductOutput::kF32});
   expect_right({.n = 16, .k = 64, .output = ProductOutput::kF32});
+}
+TEST_P(GemmQuant, KeepsNanInItsRow) {
+  expect({.n = 288, .k = 320, .output = ProductOutput::kNarrow, .norm = true},
+         expect_nan_contained);
+  expect({.n = 1792, .k = 896, .output = ProductOutput::kF32}, expect_nan_contained);
 }
 TEST_P(GemmQuant, UnpacksToTheNearestBf16) {
   const Stored m(GetParam(), 48, 576);

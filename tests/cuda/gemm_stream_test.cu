@@ -11,23 +11,25 @@ namespace {
 
 using cuda::StreamFormat;
 
+using Expectation = void (*)(GemmProblem&, StreamFormat, const StoredWeights&);
+
 template <class T>
-void expect_right_in(GemmShape shape) {
+void expect_in(GemmShape shape, Expectation expectation) {
   shape.f16 = std::is_same_v<T, __half>;
   const auto count = static_cast<std::size_t>(shape.n * shape.k);
   const std::vector<T> stored =
       rounded<T>(normal(count, 1, 1 / std::sqrt(static_cast<float>(shape.k))));
   GemmProblem problem(shape, widened(stored));
   const DeviceArray<T> w(stored);
-  expect_right_and_invariant(problem, shape.f16 ? StreamFormat::kF16 : StreamFormat::kBF16,
-                             {w.data(), nullptr});
+  expectation(problem, shape.f16 ? StreamFormat::kF16 : StreamFormat::kBF16, {w.data(), nullptr});
 }
 // f16 rows come normalized.
-void expect_right(GemmShape shape) {
-  expect_right_in<Bf16>(shape);
+void expect_in_both(GemmShape shape, Expectation expectation) {
+  expect_in<Bf16>(shape, expectation);
   shape.norm = false;
-  expect_right_in<__half>(shape);
+  expect_in<__half>(shape, expectation);
 }
+void expect_right(const GemmShape& shape) { expect_in_both(shape, expect_right_and_invariant); }
 
 TEST(GemmStream, StoresNarrowRows) {
   expect_right({.n = 3072, .k = 2048, .output = ProductOutput::kNarrow, .norm = true});
@@ -61,6 +63,12 @@ TEST(GemmStream, GatesWithEveryActivation) {
         {.n = 1760, .k = 1024, .output = ProductOutput::kGated, .bias = true, .activation = a});
   }
   expect_right({.n = 28672, .k = 4096, .output = ProductOutput::kGated, .norm = true});
+}
+TEST(GemmStream, KeepsNanInItsRow) {
+  for (const auto output : {ProductOutput::kNarrow, ProductOutput::kF32, ProductOutput::kGated}) {
+    expect_in_both({.n = 528, .k = 4160, .output = output, .norm = true}, expect_nan_contained);
+    expect_in_both({.n = 64, .k = 320, .output = output, .bias = true}, expect_nan_contained);
+  }
 }
 TEST(GemmStream, RefusesWhatItCannotDo) {
   for (const StreamFormat format : {StreamFormat::kBF16, StreamFormat::kF16}) {

@@ -51,6 +51,8 @@ class WidenProblem {
     x_.set(dealt);
   }
 
+  const std::vector<float>& x() const { return x_host_; }
+
   std::vector<std::uint8_t> run(std::int64_t rows) {
     out_.poison();
     if (c_.output == ProductOutput::kAddF32) {
@@ -178,6 +180,28 @@ TEST_P(GemmWiden, HasTheBitsOfDequantizedWeights) {
 
   for (std::int64_t i = 0; i < kK * kN; ++i) {
     ASSERT_EQ(problem.value(out, i), problem.weight(i % kN, i / kN)) << i;
+  }
+}
+
+TEST_P(GemmWiden, KeepsNanInItsRow) {
+  constexpr std::int64_t kN = 776, kK = 1312;
+  for (const auto output : {ProductOutput::kNarrow, ProductOutput::kF32}) {
+    WidenProblem problem({GetParam(), kN, kK, output, true});
+    const auto want = problem.run(kMostRows);
+    const std::vector<float> x = problem.x();
+    for (const std::int64_t nan_row : {0, 77, 299}) {
+      std::vector<float> dirty = x;
+      std::fill_n(dirty.begin() + nan_row * kK, kK, std::nanf(""));
+      problem.set_x(dirty);
+      const auto out = problem.run(kMostRows);
+      const auto n = static_cast<std::ptrdiff_t>(problem.row_bytes());
+      const auto first = static_cast<std::ptrdiff_t>(nan_row) * n;
+      ASSERT_TRUE(std::equal(want.begin(), want.begin() + first, out.begin()));
+      ASSERT_TRUE(std::equal(want.begin() + first + n, want.end(), out.begin() + first + n));
+      for (std::int64_t c = 0; c < kN; ++c) {
+        ASSERT_TRUE(std::isnan(problem.value(out, nan_row * kN + c))) << nan_row;
+      }
+    }
   }
 }
 
