@@ -1,39 +1,20 @@
 // The work lists of the GPU's attention, walked on the host as the kernels walk them.
 #include <algorithm>
 #include <cstdint>
-#include <map>
 #include <random>
-#include <set>
 #include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
-#include "spate/kernels/cuda/decode_plan.h"
-#include "spate/kernels/cuda/prefill_plan.h"
+#include "tests/ops/attention_plan_walk.h"
 
 namespace spate {
 namespace {
 
 using cuda::AttentionRequest;
-using cuda::DecodePart;
 using cuda::DecodePlan;
 using cuda::DecodePlanOptions;
-using cuda::DecodeRow;
-
-std::vector<AttentionRequest> requests_of(const std::vector<std::pair<int, int>>& lengths) {
-  std::vector<AttentionRequest> requests;
-  std::int32_t row = 0;
-  for (const auto& [q_len, kv_len] : lengths) {
-    AttentionRequest r;
-    r.q_begin = row;
-    r.q_len = q_len;
-    r.kv_len = kv_len;
-    requests.push_back(r);
-    row += q_len;
-  }
-  return requests;
-}
 
 std::vector<AttentionRequest> random_requests(int n, int longest, std::uint32_t seed) {
   std::mt19937 random(seed);
@@ -44,69 +25,6 @@ std::vector<AttentionRequest> random_requests(int n, int longest, std::uint32_t 
                          q_len + static_cast<int>(random() % static_cast<unsigned>(longest)));
   }
   return requests_of(lengths);
-}
-
-struct Piece {
-  std::int32_t row, kv_head, block, block_end;
-  DecodePart part;
-};
-
-// As DecodeWalk of decode_params.cuh does.
-std::vector<Piece> walk(const DecodePlan& plan, int kv_heads) {
-  std::vector<Piece> pieces;
-  for (const cuda::DecodeShare& share : plan.shares) {
-    std::int32_t left = share.blocks;
-    Piece piece{share.row, share.kv_head, share.block, 0, {}};
-    for (bool first = true; left > 0; first = false) {
-      const DecodeRow& row = plan.rows[static_cast<std::size_t>(piece.row)];
-      piece.block_end = std::min(row.block_end, piece.block + left);
-      piece.part = {};
-      if (row.split > 0) {
-        const std::int32_t split = piece.block / row.split;
-        piece.block_end = std::min(piece.block_end, (split + 1) * row.split);
-        const std::int32_t slot = row.first_slot + piece.kv_head * row.parts;
-        if (row.parts > 1) piece.part = {slot + split - row.block / row.split, slot, row.parts};
-      } else if (first) {
-        piece.part = share.head;
-      } else if (piece.block_end - piece.block == left) {
-        piece.part = share.tail;
-      }
-      left -= piece.block_end - piece.block;
-      pieces.push_back(piece);
-      piece.block = piece.block_end;
-      if (piece.block < row.block_end) continue;
-      if (++piece.kv_head == kv_heads) {
-        piece.kv_head = 0;
-        ++piece.row;
-      }
-      if (left > 0) piece.block = plan.rows[static_cast<std::size_t>(piece.row)].block;
-    }
-  }
-  return pieces;
-}
-
-// Every block once and in order; parts of a row numbered from its first slot on, no slot twice.
-void expect_sound(const DecodePlan& plan, int kv_heads) {
-  std::map<std::pair<std::int32_t, std::int32_t>, std::vector<Piece>> rows;
-  std::set<std::int32_t> slots;
-  for (const Piece& p : walk(plan, kv_heads)) rows[{p.row, p.kv_head}].push_back(p);
-  ASSERT_EQ(rows.size(), plan.rows.size() * static_cast<std::size_t>(kv_heads));
-  for (const auto& [key, pieces] : rows) {
-    const DecodeRow& row = plan.rows[static_cast<std::size_t>(key.first)];
-    std::int32_t block = row.block, part = 0;
-    for (const Piece& p : pieces) {
-      ASSERT_EQ(p.block, block);
-      block = p.block_end;
-      const bool cut = pieces.size() > 1;
-      ASSERT_EQ(p.part.slot >= 0, cut) << "row " << key.first << " head " << key.second;
-      if (!cut) continue;
-      ASSERT_EQ(p.part.parts, static_cast<std::int32_t>(pieces.size()));
-      ASSERT_EQ(p.part.slot, p.part.first_slot + part++);
-      ASSERT_LT(p.part.slot, plan.slots);
-      ASSERT_TRUE(slots.insert(p.part.slot).second);
-    }
-    ASSERT_EQ(block, row.block_end);
-  }
 }
 
 DecodePlanOptions options_of(int q_heads, int kv_heads) {
@@ -186,22 +104,8 @@ TEST(CudaPrefillPlan, CoversEveryRowAndHeadOnceLongestFirst) {
     o.tile_rows = tile_rows;
     o.packing = packing;
     const cuda::PrefillPlan plan = cuda::plan_prefill(requests, o);
-    std::set<std::pair<std::int32_t, std::int32_t>> seen;
-    std::int64_t last = -1;
-    for (const cuda::PrefillTile& t : plan.tiles) {
-      const std::int32_t heads = 1 << plan.pack_shift;
-      for (std::int32_t r = 0; r < t.rows; ++r) {
-        const std::int32_t head = t.head * heads + r % heads;
-        ASSERT_EQ(head / 4, t.kv_head);
-        ASSERT_TRUE(seen.insert({t.q_token + r / heads, head}).second);
-      }
-      const std::int64_t keys = t.position + (t.rows - 1) / heads + 1;
-      if (last >= 0) {
-        ASSERT_LE(keys, last);
-      }
-      last = keys;
-    }
-    EXPECT_EQ(seen.size(), (1024U + 17 + 500 + 129) * 8);
+    expect_sound(plan, requests, o);
+    expect_longest_first(plan, o);
   }
 }
 
