@@ -80,6 +80,9 @@ PagedCache pages_of(const Problem& problem, int page_tokens) {
   });
 }
 
+// Over caches of int8: prefill rounds integers times their scale to f16.
+inline constexpr Tolerance kInt8Tolerance{0x1p-10, 0x1p-8, 0x1p-11};
+
 // ---- rows
 
 inline constexpr std::int64_t kGuardTokens =

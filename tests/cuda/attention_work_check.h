@@ -193,8 +193,7 @@ template <class T>
 Tolerance work_tolerance(DType cache) {
   // f32: a thousand additions of half a unit each at worst.
   if (sizeof(T) == 4) return {0x1p-14, 0x1p-22};
-  // Over caches of bytes the products are in f16; prefill rounds integers times their scale to it.
-  if (cache == DType::kI8) return {0x1p-10, 0x1p-8, 0x1p-11};
+  if (cache == DType::kI8) return kInt8Tolerance;
   return {cache == DType::kF8E4M3 ? 0x1p-11 : kRoundoff<T>, kRoundoff<T>};
 }
 

@@ -31,10 +31,12 @@ class DecodeRun {
   using C = typename Kernel::template Config<V>;
 
   DecodeRun(const Problem& problem, DecodeCheckOptions options)
+      : DecodeRun(problem, pages_of<V>(problem, options.page_tokens), options) {}
+  DecodeRun(const Problem& problem, PagedCache cache, DecodeCheckOptions options)
       : options_(options),
         total_q_(problem.total_q),
         row_(std::int64_t{problem.spec.q_heads} * problem.spec.head_dim),
-        cache_(pages_of<V>(problem, options.page_tokens)),
+        cache_(std::move(cache)),
         q_(spread_rows<T>(problem.q, row_, options.query_gap)),
         pages_(cache_.pages),
         table_(cache_.table),

@@ -1,49 +1,9 @@
-// The kernels for sm_80, sm_86 and sm_89, compiled for sm_80's virtual architecture: later GPUs run
-// them too, so they are tested wherever there is a GPU.
-#include "spate/kernels/cuda/decode_mma.cuh"
-#include "spate/kernels/cuda/prefill_mma.cuh"
-#include "tests/cuda/decode_check.h"
-#include "tests/cuda/prefill_check.h"
+// The kernels for sm_80, sm_86 and sm_89: rules, page sizes, lengths and groups.
+#include "tests/cuda/fallback/fallback_check.h"
+#include "tests/cuda/nan_check.h"
 
 namespace spate::cuda_test {
 namespace {
-
-using cuda::KvFormat;
-using cuda::KvLayout;
-using cuda::Mask;
-using cuda::Score;
-
-template <int kDim, KvFormat kFormat = KvFormat::kElement, int kColumns = 8,
-          class T = __nv_bfloat16>
-using Decode = cuda::DecodeVariant<T, kDim, kFormat, kColumns>;
-template <int kDim, Mask kMask = Mask::kCausal, Score kScore = Score::kPlain,
-          class T = __nv_bfloat16>
-using Paged = cuda::PrefillVariant<T, kDim, kMask, KvLayout::kPages, kScore>;
-
-struct FallbackDecode {
-  template <class V>
-  using Config = cuda::DecodeFallback<V>;
-  template <class V>
-  static cudaError_t launch(const cuda::DecodeParams& p) {
-    return cuda::launch_decode_fallback<V>(p, nullptr);
-  }
-};
-struct FallbackPrefill {
-  template <class V>
-  using Config = cuda::PrefillFallback<V>;
-  template <class V>
-  static cudaError_t launch(const cuda::PrefillParams& p) {
-    return cuda::launch_prefill_fallback<V>(p, nullptr);
-  }
-};
-template <class V>
-void decodes(const ProblemSpec& spec, const Rules& rules = {}, DecodeCheckOptions options = {}) {
-  check_decode<V, FallbackDecode>(spec, rules, options);
-}
-template <class V>
-void prefills(const ProblemSpec& spec, const Rules& rules, PrefillCheckOptions options = {}) {
-  check_prefill<V, FallbackPrefill>(spec, rules, options);
-}
 
 TEST(DecodeFallback, MatchesTheReferenceForEveryPageSize) {
   for (const int page_tokens : {16, 64, 128}) {
@@ -106,6 +66,40 @@ TEST(PrefillFallback, MatchesTheReferenceOverStridedKeysAndTrees) {
   prefills<cuda::PrefillVariant<__nv_bfloat16, 128, Mask::kBits>>(
       {{{16, 300}, {33, 33}, {64, 700}, {7, 129}}, 8, 2},
       {.right = -1, .random_bits = true, .mask_columns = 33});
+}
+
+TEST(DecodeFallback, KeepsNanInItsRequest) {
+  using V = Decode<128>;
+  const Problem problem = problem_of<V>({many_requests(), 4, 2}, {});
+  expect_nan_contained(problem, 31, tolerance_of<V>(),
+                       [](const Problem& p) { return run_decode<V, FallbackDecode>(p); });
+}
+
+TEST(PrefillFallback, KeepsNanInItsRequest) {
+  using V = Paged<128>;
+  const Problem problem = problem_of<V>({odd_lengths(), 4, 2}, {});
+  expect_nan_contained(problem, 2, tolerance_of<V>(), [](const Problem& p) {
+    return run_prefill<V, FallbackPrefill>(p, {.packing = cuda::PrefillPacking::kAlways});
+  });
+}
+
+TEST(DecodeFallback, SurvivesLogitsOfEverySize) {
+  for (const bool negative : {false, true}) {
+    const Problem problem = large_problem<Decode<128>>(decode_lengths(), 6e4, negative);
+    check_decode<Decode<128>, FallbackDecode>(problem);
+  }
+}
+
+TEST(PrefillFallback, SurvivesLogitsOfEverySize) {
+  for (const bool negative : {false, true}) {
+    const Problem problem = large_problem<Paged<128>>(odd_lengths(), 6e4, negative);
+    check_prefill<Paged<128>, FallbackPrefill>(problem);
+  }
+}
+
+TEST(Fallback, TakesRowsWithGaps) {
+  decodes<Decode<128>>({speculative_lengths(), 4, 2}, {}, {.query_gap = 512, .out_gap = 24});
+  prefills<Paged<128>>({odd_lengths(), 8, 2}, {}, {.query_gap = 512, .out_gap = 24});
 }
 
 }  // namespace
