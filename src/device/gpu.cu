@@ -16,6 +16,27 @@ void check(cudaError_t error, const char* what) {
 
 __global__ void probe_kernel() {}
 
+/// 13020 is written 13.2.
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+/// What is missing where there is no GPU to use.
+Error no_gpu(cudaError_t found) {
+  int driver = 0;  // stays 0 where there is none
+  cudaDriverGetVersion(&driver);
+  std::string missing = std::string("no GPU to use: ") + cudaGetErrorString(found);
+  if (found == cudaErrorInsufficientDriver && driver == 0) {
+    missing = "no NVIDIA driver on this machine: install it";
+  } else if (found == cudaErrorInsufficientDriver) {
+    missing = "the NVIDIA driver here runs CUDA up to " + version_text(driver) +
+              ", this program needs " + version_text(CUDART_VERSION) + ": update it";
+  } else if (found == cudaSuccess || found == cudaErrorNoDevice) {
+    missing = "no GPU to use: the NVIDIA driver shows none to this process";
+  }
+  return {ErrorCode::kUnsupported, missing + ", or use --device cpu"};
+}
+
 Error refused(std::int64_t n_bytes, const char* what) {
   cudaGetLastError();
   std::size_t free = 0, total = 0;
@@ -38,12 +59,7 @@ std::string gpu_bus_id(int ordinal) {
 Result<std::unique_ptr<Gpu>> Gpu::open(int ordinal) {
   int count = 0;
   const cudaError_t found = cudaGetDeviceCount(&count);
-  if (found != cudaSuccess || count == 0) {
-    return Error{ErrorCode::kUnsupported,
-                 std::string("no GPU to use: ") +
-                     (found != cudaSuccess ? cudaGetErrorString(found) : "the driver sees none") +
-                     "; use --device cpu"};
-  }
+  if (found != cudaSuccess || count == 0) return no_gpu(found);
   if (ordinal < 0 || ordinal >= count) {
     return Error{ErrorCode::kInvalidArgument,
                  "--device cuda:" + std::to_string(ordinal) +
@@ -65,8 +81,8 @@ Result<std::unique_ptr<Gpu>> Gpu::open(int ordinal) {
   }
   if (error == cudaSuccess) error = cudaStreamCreateWithFlags(&gpu->stream_, cudaStreamNonBlocking);
   if (error != cudaSuccess) {
-    return Error{ErrorCode::kUnsupported, "cuda:" + std::to_string(ordinal) +
-                                              " cannot be used: " + cudaGetErrorString(error)};
+    return Error{ErrorCode::kUnsupported, "cuda:" + std::to_string(ordinal) + " cannot be used: " +
+                                              cudaGetErrorString(error) + "; use --device cpu"};
   }
   gpu->name_ = properties.name;
   gpu->multiprocessors_ = properties.multiProcessorCount;

@@ -11,8 +11,7 @@ namespace {
 Error no_cuda() {
   return {ErrorCode::kUnsupported,
           "this program was built without CUDA; build it with ./dev build cuda (the CUDA toolkit, "
-          "13.0 or "
-          "newer, must be there) or use --device cpu"};
+          "13.0 or newer, must be there), or use --device cpu"};
 }
 
 }  // namespace

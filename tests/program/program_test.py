@@ -14,10 +14,17 @@ PROGRAM = ""
 ENGINE = ["--kv-memory", "64MiB", "--threads", "1"]
 
 
-def spate(*args: str, stdin: str = "", cwd: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs the program to its end; a hang fails the test."""
+def spate(*args: str, stdin: str = "", cwd: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs the program to its end, with these environment variables besides; a hang fails the test."""
     return subprocess.run(
-        [PROGRAM, *args], input=stdin, capture_output=True, text=True, cwd=cwd, timeout=60, check=False
+        [PROGRAM, *args],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | variables,
+        timeout=60,
+        check=False,
     )
 
 
@@ -117,6 +124,48 @@ class Usage(ProgramTest):
                 )
             self.assertEqual(done.returncode, 1, args)
             self.assertIn("spate: standard output", done.stderr)
+
+
+class WithoutGpu(ProgramTest):
+    """--device cuda where there is no GPU, no driver, or no CUDA in the build. A GPU is hidden."""
+
+    def refused(self, *args: str) -> str:
+        """The one line on stderr."""
+        done = spate(*args, "--device", "cuda", CUDA_VISIBLE_DEVICES="")
+        self.assert_fails(done, "--device cpu")
+        self.assertEqual(done.stdout, "", args)
+        self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+        self.assertRegex(done.stderr, "no NVIDIA driver|NVIDIA driver here runs|no GPU to use|without CUDA", args)
+        return done.stderr
+
+    def test_one_line_says_what_is_missing_and_what_to_do(self) -> None:
+        source = self.write_lines([{"prompt": "Once"}])
+        lines = {
+            self.refused(*command)
+            for command in (
+                ["run", "Once"],
+                ["chat"],
+                ["batch", "-i", source, "-o", "-"],
+                ["score", "-i", source],
+                ["bench", "throughput"],
+                ["bench", "latency", "--json"],
+                ["bench", "kernels"],
+                ["bench", "roofline"],
+                ["inspect"],
+            )
+        }
+        self.assertEqual(len(lines), 1, lines)
+
+    def test_no_file_is_touched(self) -> None:
+        source = self.write_lines([{"prompt": "Once"}])
+        kept, absent = self.folder / "kept", self.folder / "absent"
+        kept.write_text("from another day\n")
+        for output in (kept, absent):
+            self.refused("batch", "-i", source, "-o", str(output))
+            self.refused("score", "-i", source, "-o", str(output))
+            self.refused("bench", "throughput", "--report", str(output))
+        self.assertEqual(kept.read_text(), "from another day\n")
+        self.assertFalse(absent.exists())
 
 
 class Run(ProgramTest):
