@@ -48,6 +48,7 @@ int batch(const BatchCommand& o) {
   if (!engine) return fail(engine.error());
   Result<OutputFile> output = OutputFile::open(o.output);
   if (!output) return fail(output.error());
+  print_memory_plan(**engine);
 
   Interrupt interrupt;
   Progress bar;

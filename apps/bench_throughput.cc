@@ -155,6 +155,7 @@ int throughput(const ThroughputCommand& o) {
   }
   const auto engine = open_engine(o.bench.engine);
   if (!engine) return fail(engine.error());
+  print_memory_plan(**engine);
   const Result<void> warm = bench::warm_up(**engine);
   if (!warm) return fail(warm.error());
   const std::optional<bench::GpuEnergy> energy = find_energy(o.bench.engine);

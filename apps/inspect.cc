@@ -47,9 +47,7 @@ void print_info(const ModelInfo& i) {
              i.head_dim);
   fmt::print("  {:<24}{}\n", "vocabulary", i.vocab_size);
   fmt::print("  {:<24}{} tokens\n", "context", i.context_length);
-  fmt::print("\nmemory plan ({} weights, {} cache of {} tokens)\n{}",
-             i.weights == "auto" ? "stored" : i.weights, i.kv_dtype, i.kv_tokens,
-             memory_table(i.memory));
+  fmt::print("\n{}", memory_plan(i));
 }
 
 void print_tensors(const Checkpoint& checkpoint) {

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/memory_plan.h"
 #include "engine/options.h"
 #include "sample/params.h"
 #include "tokenizer/utf8.h"
@@ -166,6 +167,16 @@ Result<std::unique_ptr<Engine>> open_engine(EngineOptions options) {
   if (!path) return path.error();
   options.model = *path;
   return Engine::create(options);
+}
+
+std::string memory_plan(const ModelInfo& i) {
+  return fmt::format("memory plan ({} weights, {} cache of {} tokens)\n{}",
+                     i.weights == "auto" ? "stored" : i.weights, i.kv_dtype, i.kv_tokens,
+                     memory_table(i.memory));
+}
+
+void print_memory_plan(const Engine& engine) {
+  fmt::print(stderr, "{}", memory_plan(engine.info()));
 }
 
 void print_speed(const RequestResult& r) {

@@ -42,6 +42,11 @@ Result<std::string> resolve_model(const std::string& name);
 /// resolve_model, then Engine::create.
 Result<std::unique_ptr<Engine>> open_engine(EngineOptions options);
 
+/// What takes how much memory: a heading and a line for each item.
+std::string memory_plan(const ModelInfo& info);
+/// The same to stderr, where a job is long enough for it to be of use.
+void print_memory_plan(const Engine& engine);
+
 /// "1,234 tokens, 56.7 tokens/s, first token after 0.123 s", to stderr.
 void print_speed(const RequestResult& result);
 

@@ -64,6 +64,7 @@ int score(const ScoreCommand& o) {
   }
   auto engine = open_engine(o.engine);
   if (!engine) return fail(engine.error());
+  print_memory_plan(**engine);
   return o.text.empty() ? score_lines(o, **engine) : score_text(o, **engine);
 }
 

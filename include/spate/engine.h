@@ -48,6 +48,7 @@ struct EngineOptions {
 struct MemoryItem {
   std::string name{};
   std::int64_t n_bytes = 0;
+  bool page_locked = false;  // memory of the host beside a GPU's; not in the total
 };
 
 struct ModelInfo {

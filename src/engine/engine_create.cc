@@ -1,4 +1,6 @@
 // Engine::create: options checked, model loaded, memory planned, parts put together.
+#include <set>
+
 #include "core/load_error.h"
 #include "device/gpu.h"
 #include "engine/cpu_executor.h"
@@ -24,6 +26,14 @@ Result<void> check_cache_type(DType kv_dtype, const ParamOptions& params) {
   return Error{ErrorCode::kInvalidArgument,
                "--kv-dtype f16: this model is computed in bf16 on a GPU; use --dtype f16 with it, "
                "or --kv-dtype auto, bf16, fp8 or int8"};
+}
+
+/// How many kinds of attention there are: each has its own work lists on a GPU.
+std::int64_t different_windows(const HfConfig& config, std::int64_t layers) {
+  std::set<std::optional<std::int64_t>> windows;
+  for (std::int64_t layer = 0; layer < layers; ++layer)
+    windows.insert(config.sliding_window(layer));
+  return static_cast<std::int64_t>(windows.size());
 }
 
 /// The folder's tokenizer; none is no error, a broken one is.
@@ -180,30 +190,46 @@ class EngineBuilder {
                    .max_requests = o.max_requests,
                    .max_logit_rows = logit_rows_.total,
                    .context_length = m.context_length,
+                   .attention_shapes = different_windows(m.config, shape.layers),
                    .deterministic = is_deterministic()};
     workspace_ = device.is_cuda()
                      ? gpu_workspace_bytes(shape, gpu_limits_, *params.compute)
                      : CpuExecutor::workspace_bytes(shape, rows, impl_->device_->pool().size());
     block_tokens_ = KvCache::block_tokens(device.kind());
-    Result<MemoryPlan> memory = plan_memory(
-        {.weights = impl_->info.weight_bytes,
-         .workspace =
-             workspace_ + (device.is_cuda() ? gpu_table_bytes(shape, gpu_limits_, kv_dtype_) : 0),
-         .logits = logits_,
-         .logit_rows = logit_rows_.total,
-         .kv_block = KvCache::block_bytes(device.kind(), geometry_, kv_dtype_),
-         .block_tokens = block_tokens_,
-         .context_length = m.context_length,
-         .max_requests = o.max_requests,
-         .kv_memory = o.kv_memory,
-         .available = device.is_cuda() ? device.gpu()->free_bytes() : available_memory(),
-         .on_gpu = device.is_cuda()});
+    Result<MemoryPlan> memory = plan_memory(memory_demand());
     if (!memory) return memory.error();
     memory_ = std::move(*memory);
     impl_->info.memory = memory_.items;
     impl_->info.kv_tokens = memory_.kv_blocks * block_tokens_;
     impl_->info.kv_dtype = name_of(kv_dtype_);
     return {};
+  }
+
+  MemoryDemand memory_demand() const {
+    const LoadedModel& m = *impl_->model;
+    const Device& device = *impl_->device_;
+    MemoryDemand demand{.weights = impl_->info.weight_bytes,
+                        .vectors = m.params->vector_bytes(),
+                        .workspace = workspace_,
+                        .logits = logits_,
+                        .logit_rows = logit_rows_.total,
+                        .kv_block = KvCache::block_bytes(device.kind(), geometry_, kv_dtype_),
+                        .block_tokens = block_tokens_,
+                        .context_length = m.context_length,
+                        .max_requests = impl_->options.max_requests,
+                        .kv_memory = impl_->options.kv_memory,
+                        .on_gpu = device.is_cuda()};
+    if (!demand.on_gpu) {
+      demand.available = available_memory();
+      return demand;
+    }
+    demand.available = device.gpu()->free_bytes() + demand.vectors;  // they are there already
+    const GpuTables tables = gpu_table_bytes(m.config.decoder_shape(), gpu_limits_, kv_dtype_);
+    demand.tables = tables.on_gpu;
+    demand.locked_tables = tables.page_locked;
+    demand.locked_logits = tables.locked_logits;
+    demand.transfer = GpuWeights::transfer_bytes(choices_.load.dummy);
+    return demand;
   }
 
   Result<void> reserve() {

@@ -11,11 +11,13 @@
 #include "engine/gpu_clock.h"
 #include "engine/gpu_executor.h"
 #include "ops/cuda/device_batch.h"
+#include "ops/cuda/gemm_lt.h"
 #include "sample/cuda/device_sampler.h"
 
 namespace spate {
 namespace {
 
+using ops::cuda::AttentionShape;
 using ops::cuda::BatchLimits;
 using ops::cuda::DeviceBatch;
 
@@ -56,6 +58,11 @@ DeviceToken token_of(const DeviceSampler::Row& row) {
 
 DeviceSampler::Shape sampler_shape(const BatchLimits& limits, std::int64_t vocab) {
   return {.vocab = vocab, .slots = limits.slots, .rows = limits.logit_rows};
+}
+
+/// Logits that the host wants: of every row of a step, at most.
+std::int64_t host_logit_bytes(const BatchLimits& limits, std::int64_t vocab) {
+  return limits.logit_rows * vocab * std::int64_t{sizeof(float)};
 }
 
 /// A plan that was launched and not collected.
@@ -283,7 +290,7 @@ void GpuExecutor::take_logits(const Tensor& logits, std::span<const RowOrder> or
   for (std::size_t i = 0; i < orders.size(); ++i) {
     if (!orders[i].on_host) continue;
     if (host_logits_.data() == nullptr) {
-      host_logits_ = device_value(Buffer::reserve_pinned(limits_.logit_rows * row_bytes));
+      host_logits_ = device_value(Buffer::reserve_pinned(host_logit_bytes(limits_, vocab_)));
     }
     std::size_t end = i + 1;
     while (end < orders.size() && orders[end].on_host) ++end;
@@ -335,15 +342,21 @@ std::int64_t gpu_workspace_bytes(const DecoderShape& s, const GpuLimits& limits,
   return batch.rows * row + batch.logit_rows * logit_row + kWidened;
 }
 
-std::int64_t gpu_table_bytes(const DecoderShape& s, const GpuLimits& limits, DType kv_dtype) {
+GpuTables gpu_table_bytes(const DecoderShape& s, const GpuLimits& limits, DType kv_dtype) {
   const BatchLimits batch = batch_limits(limits);
-  return DeviceBatch::gpu_bytes(batch) +
-         DeviceSampler::device_bytes(sampler_shape(batch, s.vocab)) +
-         DeviceBatch::attention_bytes(batch, {.q_heads = s.query_heads,
-                                              .kv_heads = s.kv_heads,
-                                              .head_dim = s.head_dim,
-                                              .cache = kv_dtype,
-                                              .deterministic = limits.deterministic});
+  const DeviceSampler::Shape sampler = sampler_shape(batch, s.vocab);
+  const AttentionShape attention{.q_heads = s.query_heads,
+                                 .kv_heads = s.kv_heads,
+                                 .head_dim = s.head_dim,
+                                 .cache = kv_dtype,
+                                 .deterministic = limits.deterministic};
+  const std::int64_t n = limits.attention_shapes;
+  return {.on_gpu = DeviceBatch::gpu_bytes(batch) + DeviceSampler::device_bytes(sampler) +
+                    n * DeviceBatch::attention_bytes(batch, attention) +
+                    ops::cuda::kLtWorkspaceBytes,
+          .page_locked = DeviceBatch::locked_bytes(batch) + DeviceSampler::locked_bytes(sampler) +
+                         n * DeviceBatch::attention_locked_bytes(batch, attention),
+          .locked_logits = host_logit_bytes(batch, s.vocab)};
 }
 
 Result<std::unique_ptr<Executor>> make_gpu_executor(GpuParts parts, const DecoderShape& shape) {

@@ -20,6 +20,7 @@ struct GpuLimits {
   std::int64_t max_requests = 0;
   std::int64_t max_logit_rows = 0;
   std::int64_t context_length = 0;
+  std::int64_t attention_shapes = 1;  // different windows among the layers
   bool deterministic = false;
 };
 
@@ -39,8 +40,13 @@ struct GpuParts {
 std::int64_t gpu_workspace_bytes(const DecoderShape& shape, const GpuLimits& limits,
                                  ComputeDType compute);
 
-/// Bytes of GPU memory that the executor takes by itself: the batch, work lists, sampling.
-std::int64_t gpu_table_bytes(const DecoderShape& shape, const GpuLimits& limits, DType kv_dtype);
+/// Bytes that the executor and the operators take besides.
+struct GpuTables {
+  std::int64_t on_gpu = 0;         // the batch, attention's scratch, sampling, cuBLASLt's scratch
+  std::int64_t page_locked = 0;    // what the batch is copied from and tokens come back to
+  std::int64_t locked_logits = 0;  // page-locked: taken when the host first wants logits
+};
+GpuTables gpu_table_bytes(const DecoderShape& shape, const GpuLimits& limits, DType kv_dtype);
 
 Result<std::unique_ptr<Executor>> make_gpu_executor(GpuParts parts, const DecoderShape& shape);
 

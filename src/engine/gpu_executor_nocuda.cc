@@ -8,9 +8,9 @@ std::int64_t gpu_workspace_bytes(const DecoderShape& /*shape*/, const GpuLimits&
   return 0;
 }
 
-std::int64_t gpu_table_bytes(const DecoderShape& /*shape*/, const GpuLimits& /*limits*/,
-                             DType /*kv_dtype*/) {
-  return 0;
+GpuTables gpu_table_bytes(const DecoderShape& /*shape*/, const GpuLimits& /*limits*/,
+                          DType /*kv_dtype*/) {
+  return {};
 }
 
 Result<std::unique_ptr<Executor>> make_gpu_executor(GpuParts /*parts*/,

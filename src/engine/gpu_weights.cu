@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::int64_t kAlign = 256;
 constexpr std::int64_t kChunk = std::int64_t{32} << 20;
+constexpr std::int64_t kLanes = 2;
 
 std::int64_t aligned(std::int64_t n) { return (n + kAlign - 1) / kAlign * kAlign; }
 
@@ -129,7 +130,7 @@ class Transfer {
   }
 
   Device& device_;
-  std::array<Lane, 2> lanes_{};
+  std::array<Lane, kLanes> lanes_{};
   std::size_t turn_ = 0;
 };
 
@@ -171,6 +172,8 @@ std::int64_t GpuWeights::bytes(ParamStore& params) {
   for (const Matrix& m : params.matrices()) placement.matrix(m);
   return placement.used();
 }
+
+std::int64_t GpuWeights::transfer_bytes(bool dummy) { return dummy ? 0 : kLanes * kChunk; }
 
 Result<std::unique_ptr<GpuWeights>> GpuWeights::load(ParamStore& params, Device& device,
                                                      bool dummy) {

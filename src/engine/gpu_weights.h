@@ -15,6 +15,8 @@ class GpuWeights {
  public:
   /// What `load` will take. A table that is also a matrix (tied embeddings) counts once.
   static std::int64_t bytes(ParamStore& params);
+  /// Besides, until it is done, on the GPU and as much page-locked; nothing when `dummy`.
+  static std::int64_t transfer_bytes(bool dummy);
 
   /// Moves everything; afterwards the matrices and tables of `params` are on the GPU and the
   /// checkpoint is not needed. Random numbers are made there when `dummy`.

@@ -28,6 +28,32 @@ std::int64_t number_in(const char* path, std::int64_t otherwise) {
   return in >> value ? value : otherwise;
 }
 
+std::int64_t total_of(const std::vector<MemoryItem>& items, bool page_locked) {
+  std::int64_t n = 0;
+  for (const MemoryItem& item : items) {
+    if (item.page_locked == page_locked) n += item.n_bytes;
+  }
+  return n;
+}
+
+/// The plan's lines; those of a GPU's own needs only there.
+std::vector<MemoryItem> items_of(const MemoryDemand& d, std::int64_t kv_blocks) {
+  std::vector<MemoryItem> items = {
+      {d.on_gpu ? "weights, on the GPU" : "weights, packed", d.weights},
+      {fmt::format("key-value cache, {} tokens", kv_blocks * d.block_tokens),
+       kv_blocks * d.kv_block},
+      {fmt::format("logits of a step, {} rows", d.logit_rows), d.logits},
+      {"workspace of a step, at most", d.workspace},
+      {"rotary tables, norms, biases", d.vectors}};
+  if (!d.on_gpu) return items;
+  items.push_back({"batch, attention, sampling, cuBLASLt", d.tables});
+  if (d.transfer > 0) items.push_back({"transfer of weights, while loading", d.transfer});
+  items.push_back({"page-locked: batch, sampling", d.locked_tables, true});
+  items.push_back({"page-locked: logits, once asked for", d.locked_logits, true});
+  if (d.transfer > 0) items.push_back({"page-locked: weights, while loading", d.transfer, true});
+  return items;
+}
+
 }  // namespace
 
 std::int64_t available_memory() {
@@ -37,11 +63,7 @@ std::int64_t available_memory() {
   return std::min(machine, limit - number_in("/sys/fs/cgroup/memory.current", 0));
 }
 
-std::int64_t MemoryPlan::total() const {
-  std::int64_t n = 0;
-  for (const MemoryItem& item : items) n += item.n_bytes;
-  return n;
-}
+std::int64_t MemoryPlan::total() const { return total_of(items, false); }
 
 std::string human_bytes(std::int64_t n_bytes) {
   constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
@@ -56,12 +78,17 @@ std::string human_bytes(std::int64_t n_bytes) {
 
 std::string memory_table(const std::vector<MemoryItem>& items) {
   std::string table;
-  std::int64_t total = 0;
-  for (const MemoryItem& item : items) {
-    table += fmt::format("  {:<40}{:>12}\n", item.name, human_bytes(item.n_bytes));
-    total += item.n_bytes;
-  }
-  table += fmt::format("  {:<40}{:>12}\n", "total", human_bytes(total));
+  const auto add_line = [&](std::string_view name, std::int64_t n_bytes) {
+    table += fmt::format("  {:<40}{:>12}\n", name, human_bytes(n_bytes));
+  };
+  const auto add_part = [&](bool page_locked, std::string_view total) {
+    for (const MemoryItem& item : items) {
+      if (item.page_locked == page_locked) add_line(item.name, item.n_bytes);
+    }
+    add_line(total, total_of(items, page_locked));
+  };
+  add_part(false, "total");
+  if (total_of(items, true) > 0) add_part(true, "total page-locked");
   return table;
 }
 
@@ -81,7 +108,7 @@ LogitRows logit_rows(const EngineOptions& o, std::int64_t vocab_size) {
 
 Result<MemoryPlan> plan_memory(const MemoryDemand& d) {
   const std::int64_t blocks_per_sequence = (d.context_length + d.block_tokens - 1) / d.block_tokens;
-  const std::int64_t fixed = d.weights + d.workspace + d.logits;
+  const std::int64_t fixed = d.weights + d.workspace + d.logits + d.vectors + d.tables + d.transfer;
   std::int64_t kv_bytes = d.kv_memory;
   if (kv_bytes == 0) {
     // Room for every request at full length, but no more than two thirds of what is left: the
@@ -94,12 +121,8 @@ Result<MemoryPlan> plan_memory(const MemoryDemand& d) {
         d.on_gpu ? left - std::min(kGpuReserve, d.available / 16) : left / 3 * 2;
     kv_bytes = std::min(wanted, std::max<std::int64_t>(0, most));
   }
-  MemoryPlan plan{.kv_blocks = kv_bytes / d.kv_block};
-  plan.items = {{d.on_gpu ? "weights, on the GPU" : "weights, packed", d.weights},
-                {fmt::format("key-value cache, {} tokens", plan.kv_blocks * d.block_tokens),
-                 plan.kv_blocks * d.kv_block},
-                {fmt::format("logits of a step, {} rows", d.logit_rows), d.logits},
-                {"workspace of a step, at most", d.workspace}};
+  const std::int64_t kv_blocks = kv_bytes / d.kv_block;
+  const MemoryPlan plan{.kv_blocks = kv_blocks, .items = items_of(d, kv_blocks)};
   if (plan.kv_blocks < 1 || plan.total() > d.available) {
     return Error{
         ErrorCode::kOutOfMemory,

@@ -14,6 +14,7 @@ namespace spate {
 /// What the plan is made from. Bytes, unless said otherwise.
 struct MemoryDemand {
   std::int64_t weights = 0;         // packed matrices
+  std::int64_t vectors = 0;         // rotary tables, norms, biases
   std::int64_t workspace = 0;       // one step's results
   std::int64_t logits = 0;          // of one step
   std::int64_t logit_rows = 0;      // rows that they are
@@ -24,12 +25,17 @@ struct MemoryDemand {
   std::int64_t kv_memory = 0;       // asked for; 0: choose
   std::int64_t available = 0;       // what the machine (or the GPU) has left
   bool on_gpu = false;
+  // On a GPU alone.
+  std::int64_t tables = 0;         // the batch, attention's and libraries' scratch, sampling
+  std::int64_t transfer = 0;       // what weights go through; as much again is page-locked
+  std::int64_t locked_tables = 0;  // page-locked: what `tables` are filled from and read into
+  std::int64_t locked_logits = 0;  // page-locked: a step's logits, once the host wants them
 };
 
 struct MemoryPlan {
   std::int64_t kv_blocks = 0;
   std::vector<MemoryItem> items{};
-  std::int64_t total() const;
+  std::int64_t total() const;  // but for what is page-locked
 };
 
 /// How many rows of logits one step may have: one for every sequence that samples, and as many of
@@ -45,7 +51,7 @@ std::int64_t logit_row_bytes(std::int64_t vocab_size);
 /// kOutOfMemory with the table when the plan is larger than what is available.
 Result<MemoryPlan> plan_memory(const MemoryDemand& demand);
 
-/// A line per item and their total, for people.
+/// A line per item and their total, for people; what is page-locked has its own total.
 std::string memory_table(const std::vector<MemoryItem>& items);
 /// "1.5 GiB", "312.0 KiB".
 std::string human_bytes(std::int64_t n_bytes);

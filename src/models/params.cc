@@ -77,4 +77,13 @@ std::int64_t ParamStore::matrix_bytes() const {
   return n;
 }
 
+std::int64_t ParamStore::vector_bytes() const {
+  std::int64_t n = 0;
+  for (const std::vector<float>& v : vectors_)
+    n += static_cast<std::int64_t>(v.size() * sizeof(float));
+  for (const Buffer& chunk : gpu_chunks_) n += chunk.n_bytes();
+  for (const RopeTable& rope : ropes_) n += rope.n_bytes();
+  return n;
+}
+
 }  // namespace spate

@@ -61,6 +61,8 @@ class ParamStore {
   const ParamOptions& options() const { return options_; }
   /// Bytes of all matrices as packed.
   std::int64_t matrix_bytes() const;
+  /// Bytes of all vectors and rotary tables, on the device.
+  std::int64_t vector_bytes() const;
 
  private:
   WeightFormat format_of(DType stored, Use use) const;

@@ -22,6 +22,8 @@ class RopeTable {
   /// Makes positions 0 .. n - 1 available.
   void ensure(std::int64_t n);
   ops::RopeTable view() const;
+  /// On the device, all positions.
+  std::int64_t n_bytes() const { return table_.n_bytes(); }
   bool serves(const RopeConfig& config, std::int64_t head_dim) const {
     return config == config_ && head_dim == head_dim_;
   }

@@ -168,6 +168,32 @@ class WithoutGpu(ProgramTest):
         self.assertFalse(absent.exists())
 
 
+class MemoryTable(ProgramTest):
+    """Long jobs begin with what takes how much memory; single answers do not."""
+
+    ROWS = ("memory plan", "weights", "key-value cache", "logits", "workspace", "rotary", "total")
+
+    def test_jobs_print_it_to_stderr_before_they_begin(self) -> None:
+        source = self.write_lines([{"prompt": "Once", "max_tokens": 2, "text": "Once upon"}])
+        for command in (
+            ["batch", "-i", source, "-o", "-"],
+            ["score", "-i", source],
+            ["bench", "throughput", "--json", "--repeat", "1", "--num-prompts", "2", "--output-len", "2"],
+        ):
+            done = spate(*command, *ENGINE)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            json.loads(done.stdout)  # and nothing else
+            table = done.stderr.splitlines()[: len(self.ROWS)]
+            for row, line in zip(self.ROWS, table, strict=True):
+                self.assertIn(row, line)
+            self.assertEqual(len({len(line) for line in table[1:]}), 1, done.stderr)  # aligned
+
+    def test_one_completion_does_not(self) -> None:
+        done = spate("run", "Once", "--max-tokens", "2", *ENGINE)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotIn("memory", done.stderr)
+
+
 class Run(ProgramTest):
     def test_streams_from_any_working_directory(self) -> None:
         command = [PROGRAM, "run", "Once upon a time", "--max-tokens", "200", "--ignore-eos", *ENGINE]

@@ -114,6 +114,16 @@ std::int64_t DeviceBatch::attention_bytes(const BatchLimits& limits, const Atten
   return AttentionWork::workspace_bytes(shape, l) + AttentionWork::staged_bytes(shape, l);
 }
 
+std::int64_t DeviceBatch::locked_bytes(const BatchLimits& limits) {
+  return kCopies * (kDirectoryBytes + gpu_bytes(limits));
+}
+
+std::int64_t DeviceBatch::attention_locked_bytes(const BatchLimits& limits,
+                                                 const AttentionShape& shape) {
+  return kCopies *
+         AttentionWork::staged_bytes(shape, attention_limits(limits, kMostMultiprocessors));
+}
+
 Result<std::unique_ptr<DeviceBatch>> DeviceBatch::create(Gpu& gpu, const BatchLimits& limits) {
   std::unique_ptr<DeviceBatch> batch(new DeviceBatch(gpu, limits));
   const Result<void> reserved = batch->reserve();

@@ -37,8 +37,11 @@ struct Padding {
 class DeviceBatch {
  public:
   static std::int64_t gpu_bytes(const BatchLimits& limits);
+  static std::int64_t locked_bytes(const BatchLimits& limits);  // page-locked, on the host
   /// What one shape of attention takes besides.
   static std::int64_t attention_bytes(const BatchLimits& limits, const AttentionShape& shape);
+  static std::int64_t attention_locked_bytes(const BatchLimits& limits,
+                                             const AttentionShape& shape);
   static Result<std::unique_ptr<DeviceBatch>> create(Gpu& gpu, const BatchLimits& limits);
 
   /// Enqueues this batch's arrival on the GPU. `slots`: of each logit row, where its sampled token
@@ -60,10 +63,11 @@ class DeviceBatch {
   bool has_decode() const { return has_decode_; }
 
  private:
+  static constexpr std::int64_t kCopies = 2;
   struct Work {
     AttentionShape shape;
-    Buffer lists;                    // on the GPU
-    std::array<Buffer, 2> staged{};  // page-locked
+    Buffer lists;                          // on the GPU
+    std::array<Buffer, kCopies> staged{};  // page-locked
     AttentionWork work;
   };
   struct Outbox {
@@ -83,7 +87,7 @@ class DeviceBatch {
   Buffer memory_;  // on the GPU
   spate::cuda::StepTables tables_{};
   const std::int32_t* slots_ = nullptr;
-  std::array<Outbox, 2> outboxes_{};
+  std::array<Outbox, kCopies> outboxes_{};
   std::size_t turn_ = 0;
   std::deque<Work> works_;
   std::vector<SequenceRows> sequences_;  // of the batch staged last

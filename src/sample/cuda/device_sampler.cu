@@ -162,6 +162,10 @@ std::int64_t DeviceSampler::device_bytes(const Shape& s) {
          s.vocab * size(sizeof(cuda::MarkEntry)) + s.rows * 12;
 }
 
+std::int64_t DeviceSampler::locked_bytes(const Shape& s) {
+  return s.slots * (static_cast<std::int64_t>(sizeof(cuda::SlotRules)) + 8) + kCopies * s.rows * 12;
+}
+
 DeviceSampler::DeviceSampler(std::unique_ptr<State> state) : state_(std::move(state)) {}
 DeviceSampler::~DeviceSampler() = default;
 

@@ -33,6 +33,8 @@ class DeviceSampler {
 
   /// Device memory that a sampler of this shape takes.
   static std::int64_t device_bytes(const Shape& shape);
+  /// Page-locked memory of the host that it takes.
+  static std::int64_t locked_bytes(const Shape& shape);
 
   static Result<std::unique_ptr<DeviceSampler>> make(const Shape& shape);
   ~DeviceSampler();
