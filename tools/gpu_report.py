@@ -2,10 +2,12 @@
 """Runs the tests and the main benchmarks of a CUDA build on this machine's GPU and ends with one
 table (markdown). Exit status 1 if a test fails or a program does not run.
 
-usage: tools/gpu_report.py PROGRAMS [--tests]
+usage: tools/gpu_report.py PROGRAMS [--tests | --sanitize]
 
 PROGRAMS: folder with spate_test_cuda, spate_test_cuda_engine, bench_cuda_attention and spate.
---tests: no benchmarks. Run it in the root of a checkout: tests and benchmarks read its models.
+--tests: no benchmarks. --sanitize: small tests of every kernel under compute-sanitizer instead of
+all of it; fails on any error or hazard. Run it in the root of a checkout: tests and benchmarks read
+its models.
 """
 import json
 import os
@@ -16,6 +18,8 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from gpu_sanitize import sanitize
 
 ROW = re.compile(r"^ *\d+ (b.*?) \| (.*?) +([\d.]+) us +([\d.]+) TF +([\d.]+) TB/s$")
 # Variants of the attention benchmark that a user meets, by their names there.
@@ -30,6 +34,11 @@ ENGINE = [
     ("8B q4", "llama-3.1-8b", ["--weights", "q4"], "1,16,64"),
     ("1B bf16", "llama-3.2-1b", [], "1,16"),
 ]
+
+
+def markdown(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(" | ".join(("", *line, "")).strip() for line in lines)
 
 
 class Report:
@@ -51,9 +60,7 @@ class Report:
                  f"{limit / seconds:.0%}")
 
     def table(self, title: str) -> str:
-        head = (title, "seen", "limit", "limit / seen")
-        lines = [" | ".join(("", *row, "")).strip() for row in (head, ("---",) * 4, *self.rows)]
-        return "\n".join(lines)
+        return markdown((title, "seen", "limit", "limit / seen"), self.rows)
 
 
 def output_of(command: list[str], timeout: int) -> str | None:
@@ -130,19 +137,28 @@ def run_engine(report: Report, program: Path) -> None:
         report.add(f"{name}, prompt of 1024 to first token", f"{first * 1e3:.1f} ms")
 
 
+def name_of_gpu() -> str:
+    gpu = output_of(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"], 30)
+    return (gpu or "no GPU").splitlines()[0]
+
+
 def main() -> int:
-    arguments = [a for a in sys.argv[1:] if a != "--tests"]
-    if len(arguments) != 1:
+    folders = [a for a in sys.argv[1:] if not a.startswith("--")]
+    options = {a for a in sys.argv[1:] if a.startswith("--")}
+    if len(folders) != 1 or len(options) > 1 or not options <= {"--tests", "--sanitize"}:
         print(__doc__, file=sys.stderr)
         return 2
-    programs = Path(arguments[0])
+    programs = Path(folders[0])
+    if "--sanitize" in options:
+        rows, ok = sanitize(programs)
+        print(markdown((name_of_gpu(), "tool", "tests", "found"), rows))
+        return 0 if ok else 1
     report = Report()
     run_tests(report, [programs / "spate_test_cuda", programs / "spate_test_cuda_engine"])
-    if "--tests" not in sys.argv:
+    if "--tests" not in options:
         run_attention(report, programs / "bench_cuda_attention")
         run_engine(report, programs / "spate")
-    gpu = output_of(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"], 30)
-    print(report.table((gpu or "no GPU").splitlines()[0]))
+    print(report.table(name_of_gpu()))
     return 1 if report.failed else 0
 
 
