@@ -22,10 +22,12 @@ from pathlib import Path
 from gpu_sanitize import sanitize
 
 ROW = re.compile(r"^ *\d+ (b.*?) \| (.*?) +([\d.]+) us +([\d.]+) TF +([\d.]+) TB/s$")
+PREFIX = re.compile(r"^cascade: (.*?) \| (cascade|flat decode) +([\d.]+) us$")
 # Variants of the attention benchmark that a user meets, by their names there.
 VARIANTS = {"tuned": "bf16", "128 rows": "bf16", "tall": "bf16, tall tiles",
             "pages, 128 rows": "bf16, pages", "pages, tall": "bf16, pages, tall tiles",
             "bf16": "bf16", "fp8": "fp8 cache", "int8": "int8 cache",
+            "bf16 page 16": "bf16, pages of 16", "bf16 16 segments": "bf16, 16 segments",
             "bf16 dependent": "bf16, behind a kernel"}
 ENGINE = [
     ("8B bf16", "llama-3.1-8b", [], "1,16,64"),
@@ -105,7 +107,8 @@ def run_tests(report: Report, programs: list[Path]) -> None:
 def run_attention(report: Report, program: Path) -> None:
     text = output_of([str(program)], 300)
     report.failed |= text is None
-    found = [match.groups() for match in map(ROW.match, (text or "").splitlines()) if match]
+    lines = (text or "").splitlines()
+    found = [match.groups() for match in map(ROW.match, lines) if match]
     # The largest read is the chip's: small ones are mostly latency.
     reads = [float(rate) for _, variant, _, _, rate in found if variant == "read only"]
     report.bytes_per_second = max(reads, default=0) * 1e12
@@ -117,6 +120,8 @@ def run_attention(report: Report, program: Path) -> None:
             report.add_time(what, float(us) * 1e-6, float(us) * float(rate) * 1e6, "us")
         else:
             report.add(what, f"{float(us):.1f} us", "", f"{float(flops):.0f} TFLOP/s")
+    for shape, variant, us in [match.groups() for match in map(PREFIX.match, lines) if match]:
+        report.add(f"attention, shared {shape}, {variant}", f"{float(us):.1f} us")
 
 
 def run_engine(report: Report, program: Path) -> None:
@@ -133,6 +138,8 @@ def run_engine(report: Report, program: Path) -> None:
         for d in result["decode"]:
             report.add_time(f"{name}, step of {d['batch']}", d["step_ms"]["p50"] * 1e-3, weights,
                             "ms")
+            if d["batch"] == 64:
+                report.add(f"{name}, step of 64, GPU idle", f"{d['gpu_idle_share']:.1%}")
         first = result["first_token_seconds"]["median"]
         report.add(f"{name}, prompt of 1024 to first token", f"{first * 1e3:.1f} ms")
 
