@@ -84,7 +84,8 @@ Result<std::unique_ptr<Device>> bench_device(const EngineOptions& o) {
   Result<std::unique_ptr<Device>> device = Device::cuda(*choices->gpu, host);
   if (!device) return device;
   Gpu& gpu = *(*device)->gpu();
-  gpu.set_deterministic(deterministic_on(gpu.architecture(), *choices));
+  const ComputeDType compute = choices->load.params.compute.value_or(ComputeDType::kBF16);
+  gpu.set_deterministic(deterministic_on(gpu.architecture(), *choices, compute));
   return device;
 }
 

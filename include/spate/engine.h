@@ -39,7 +39,7 @@ struct EngineOptions {
   std::string policy = "fifo";
   std::uint64_t seed = 0;
   /// On a GPU: a request's bits do not depend on what runs beside it. A CPU always keeps that.
-  /// Unset: where it costs next to nothing, that is on Hopper with weights in bf16, f16 or f32.
+  /// Unset: where it costs next to nothing, that is on Hopper with weights in bf16 or f16.
   std::optional<bool> deterministic = std::nullopt;
   std::string load_format = "auto";  // auto, dummy (random weights of the config's shape)
 };

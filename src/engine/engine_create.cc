@@ -100,8 +100,6 @@ class EngineBuilder {
       Result<std::unique_ptr<Device>> device = Device::cuda(*choices_.gpu, host);
       if (!device) return device.error();
       impl_->device_ = std::move(*device);
-      Gpu& gpu = *impl_->device_->gpu();
-      gpu.set_deterministic(deterministic_on(gpu.architecture(), choices_));
     } else {
       impl_->device_ = Device::cpu(host);
     }
@@ -126,6 +124,10 @@ class EngineBuilder {
     Result<LoadedModel> model = load_model(choices_.load, *impl_->device_);
     if (!model) return model.error();
     impl_->model = std::make_unique<LoadedModel>(std::move(*model));
+    if (Gpu* gpu = impl_->device_->gpu()) {
+      const ComputeDType compute = *impl_->model->params->options().compute;
+      gpu->set_deterministic(deterministic_on(gpu->architecture(), choices_, compute));
+    }
     describe();
     return {};
   }

@@ -181,9 +181,9 @@ Error unknown_word(std::string_view option, std::string_view value, std::string_
           fmt::format("--{} {}: unknown; use one of {}", option, value, known)};
 }
 
-bool deterministic_on(int architecture, const EngineChoices& choices) {
+bool deterministic_on(int architecture, const EngineChoices& choices, ComputeDType compute) {
   constexpr int kHopper = 90;
-  return choices.deterministic.value_or(architecture == kHopper &&
+  return choices.deterministic.value_or(architecture == kHopper && compute != ComputeDType::kF32 &&
                                         !choices.load.params.quantize.has_value());
 }
 

@@ -32,8 +32,9 @@ struct EngineChoices {
 Result<EngineChoices> parse_options(const EngineOptions& options);
 
 /// Whether a GPU with this compute capability (times ten) is to give a request bits that do not
-/// depend on what runs beside it: as asked, else where it costs next to nothing.
-bool deterministic_on(int architecture, const EngineChoices& choices);
+/// depend on what runs beside it: as asked, else where it costs next to nothing. `compute`: what
+/// the choice and the checkpoint come to.
+bool deterministic_on(int architecture, const EngineChoices& choices, ComputeDType compute);
 
 /// "--dtype f8: unknown; use one of ...": what every option that is a word answers.
 Error unknown_word(std::string_view option, std::string_view value, std::string_view known);

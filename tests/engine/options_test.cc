@@ -132,10 +132,13 @@ TEST(Options, AGpuMultipliesQuantizedWeightsInBf16) {
 TEST(Options, AGpuIsDeterministicWhereItCostsNextToNothing) {
   constexpr int kAmpere = 80, kHopper = 90;
   const auto on = [](int architecture, const EngineOptions& options) {
-    return deterministic_on(architecture, parse_options(options).value());
+    const EngineChoices choices = parse_options(options).value();
+    return deterministic_on(architecture, choices,
+                            choices.load.params.compute.value_or(ComputeDType::kBF16));
   };
   EXPECT_TRUE(on(kHopper, {.device = "cuda"}));
   EXPECT_TRUE(on(kHopper, {.device = "cuda", .dtype = "f16"}));
+  EXPECT_FALSE(on(kHopper, {.device = "cuda", .dtype = "f32"}));
   EXPECT_FALSE(on(kHopper, {.device = "cuda", .weights = "q4"}));
   EXPECT_FALSE(on(kAmpere, {.device = "cuda"}));
   for (const bool asked : {false, true}) {

@@ -273,7 +273,8 @@ TEST(GpuEngine, ComputesAnF16CheckpointInF16UnlessTheCacheIsOfAnotherType) {
 
 TEST(GpuEngine, IsDeterministicUnlessThatCostsOrItIsToldOtherwise) {
   const bool free = open(gpu())->info().deterministic;  // on Hopper
-  EXPECT_EQ(open(gpu({.dtype = "f32"}))->info().deterministic, free);
+  EXPECT_EQ(open(gpu({.dtype = "f16"}))->info().deterministic, free);
+  EXPECT_FALSE(open(gpu({.dtype = "f32"}))->info().deterministic);
   for (const char* weights : {"q8", "q4", "fp8"}) {
     EXPECT_FALSE(open(gpu({.weights = weights}))->info().deterministic) << weights;
   }
