@@ -1,5 +1,6 @@
-// bench_cuda_attention [sustained] [SHAPE NUMBERS...]: times of the attention kernels, alternatives
-// in turn; with `sustained`, each of prefill kept up for a second as well, and its energy.
+// bench_cuda_attention [sustained|pages] [SHAPE NUMBERS...]: times of the attention kernels,
+// alternatives in turn; with `sustained`, each of prefill kept up for a second as well, and its
+// energy; with `pages`, causal prefill over pages of several sizes instead.
 #include <cstring>
 
 #include "bench/cuda/bench_data.h"
@@ -66,10 +67,17 @@ int main(int argc, char** argv) {
       {4, 2048, 2048, 16, 8, 128, true},       {1, 16384, 16384, 32, 8, 128, true}};
   const int n = static_cast<int>(std::size(kShapes));  // number n: the shared prefix
   const bool sustained = argc > 1 && std::strcmp(argv[1], "sustained") == 0;
+  const bool pages = argc > 1 && std::strcmp(argv[1], "pages") == 0;
+  const int first = sustained || pages ? 2 : 1;
   for (int i = 0; i <= n; ++i) {
-    bool wanted = argc < (sustained ? 3 : 2);
-    for (int a = sustained ? 2 : 1; a < argc; ++a) wanted = wanted || std::atoi(argv[a]) == i;
+    bool wanted = argc <= first;
+    for (int a = first; a < argc; ++a) wanted = wanted || std::atoi(argv[a]) == i;
     if (!wanted) continue;
+    if (pages) {
+      const bool sized = i < n && kShapes[i].queries > 1 && kShapes[i].causal;
+      if (sized && kShapes[i].dim == 128) spate::bench::bench_page_sizes(i, kShapes[i]);
+      continue;
+    }
     if (i == n) {
       spate::bench::bench_cascade();
       continue;

@@ -48,10 +48,11 @@ struct PrefillBench {
     p.counters = arena.zeros<std::uint32_t>(2);
   }
 
+  // page: tokens of one, where the layout has pages.
   template <class Config>
-  void add(const char* name) {
+  void add(const char* name, int page = 128) {
     cuda::PrefillParams mine = p;
-    const int page = 128, pages = s.keys / page;
+    const int pages = s.keys / page;
     std::vector<cuda::AttentionRequest> requests;
     for (int b = 0; b < s.batch; ++b) {
       requests.push_back(
@@ -65,6 +66,7 @@ struct PrefillBench {
       for (std::size_t i = 0; i < table.size(); ++i)
         table[i] = static_cast<std::int32_t>((i * 7919) % table.size());
       mine.page_table = arena.copy(table);
+      mine.page_tokens = page;
     }
     cuda::PrefillPlanOptions o;
     o.q_heads = s.q_heads;
@@ -82,16 +84,37 @@ struct PrefillBench {
     });
   }
   template <class V>
-  void add_tuned(const char* name) {
-    add<cuda::PrefillKernel<V>>(name);
+  void add_tuned(const char* name, int page = 128) {
+    add<cuda::PrefillKernel<V>>(name, page);
   }
   template <class V, int kEvery>
   void add_emulating(const char* name) {
     add<cuda::PrefillConfig<V, Emulating<V, kEvery>>>(name);
   }
+  void report(int number) {
+    const double heads =
+        s.queries * static_cast<double>(s.q_heads) + s.keys * static_cast<double>(s.kv_heads);
+    timer.run([&](const std::string& name, double us) {
+      print_row(number, s, name.c_str(), us, 4.0 * s.batch * heads * s.dim);
+    });
+  }
 };
 
 }  // namespace
+
+void bench_page_sizes(int number, const Shape& s) {
+  PrefillBench bench(s);
+  bench.add_tuned<Variant<128, Mask::kCausal>>("strided, 128 rows");
+  if (s.q_heads > s.kv_heads) bench.packing = cuda::PrefillPacking::kAlways;
+  for (const int page : {128, 64, 16}) {
+    const std::string name = "pages of " + std::to_string(page);
+    bench.add_tuned<Variant<128, Mask::kCausal, KvLayout::kPages>>(name.c_str(), page);
+    const std::string tall = name + ", tall";
+    if (cuda::prefers_tall_tiles(s.q_heads / s.kv_heads))
+      bench.add_tuned<Tall<Mask::kCausal, KvLayout::kPages>>(tall.c_str(), page);
+  }
+  bench.report(number);
+}
 
 void bench_prefill(int number, const Shape& s, double kept_up) {
   PrefillBench bench(s);
@@ -112,12 +135,7 @@ void bench_prefill(int number, const Shape& s, double kept_up) {
   } else {
     bench.add_tuned<Variant<256, Mask::kCausal>>("tuned");
   }
-  const double bytes =
-      4.0 * s.batch *
-      (s.queries * static_cast<double>(s.q_heads) + s.keys * static_cast<double>(s.kv_heads)) *
-      s.dim;
-  bench.timer.run(
-      [&](const std::string& name, double us) { print_row(number, s, name.c_str(), us, bytes); });
+  bench.report(number);
   if (kept_up == 0) return;
   bench.timer.keep_up(kept_up, [&](const std::string& name, double us, double mj) {
     std::printf("   kept up: %-15s %9.2f us %9.3f mJ\n", name.c_str(), us, mj);
