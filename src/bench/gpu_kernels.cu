@@ -234,7 +234,7 @@ class GpuKernelBench {
     for (const std::int64_t n : kRows) {
       measure("norm, MLP gate and up", rows_named(n), all.calls(), [&](std::int64_t i) {
         ops::gated_matmul(device_, *arena_, rows(n, s_.hidden, true), all.turn(i),
-                          ops::Activation::kSilu, RowFormat::kBF16);
+                          ops::Activation::kSilu, all.turn(i).row_format());
       });
     }
   }

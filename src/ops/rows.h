@@ -20,11 +20,13 @@ struct NormParams {
 
 /// Rows to multiply. Exactly one of these holds:
 /// - values are f32 [rows, k] and `norm` is to be applied to each row first (if present);
-/// - values are packed: u8 [rows, row bytes] in `packed` format, normalization done.
+/// - values are packed: u8 [rows, row bytes] in `packed` format, normalization done; on a GPU e4m3
+///   [rows, k] with a scale for each row (kE4M3), or in the widening product's order (kInt8).
 struct Rows {
   Tensor values{};
   std::optional<NormParams> norm = std::nullopt;
   std::optional<RowFormat> packed = std::nullopt;
+  Tensor scales{};  // kE4M3: f32 [rows]
 
   std::int64_t count() const { return values.dim(0); }
 };

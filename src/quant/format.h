@@ -22,7 +22,7 @@ enum class WeightFormat : std::uint8_t {
 };
 
 /// What the rows that a matrix multiplies look like.
-enum class RowFormat : std::uint8_t { kF32, kBF16, kInt8 };
+enum class RowFormat : std::uint8_t { kF32, kBF16, kInt8, kE4M3 };
 
 constexpr RowFormat row_format_of(WeightFormat f) {
   switch (f) {
@@ -31,6 +31,8 @@ constexpr RowFormat row_format_of(WeightFormat f) {
     case WeightFormat::kQ8:
     case WeightFormat::kQ4:
       return RowFormat::kInt8;
+    case WeightFormat::kFp8:
+      return RowFormat::kE4M3;
     default:
       return RowFormat::kF32;
   }

@@ -88,8 +88,8 @@ Matrix::Matrix(Matrix&& other) noexcept
       packed_(other.packed()) {}
 
 RowFormat Matrix::row_format() const {
-  if (!on_device_) return row_format_of(format_);
-  return format_ == WeightFormat::kF32 ? RowFormat::kF32 : RowFormat::kBF16;
+  const bool narrow = format_ == WeightFormat::kF16 || format_ == WeightFormat::kWideBF16;
+  return on_device_ && narrow ? RowFormat::kBF16 : row_format_of(format_);
 }
 
 std::vector<RowRun> Matrix::row_runs() const {

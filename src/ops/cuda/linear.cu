@@ -137,8 +137,11 @@ void multiply_chained(Device& device, Arena& arena, Tensor out, const Rows& x,
 /// E4m3 rows and weights, each with its scales.
 void multiply_fp8(Device& device, Arena& arena, LtProblem problem, const Rows& x,
                   const DeviceMatrix& w) {
-  const Tensor scales = arena.allocate(DType::kF32, {x.count()});
-  const Tensor a = input_rows(device, arena, x, DType::kF8E4M3, {.scales = scales.as<float>()});
+  const bool ready = x.packed == RowFormat::kE4M3;
+  const Tensor scales = ready ? x.scales : arena.allocate(DType::kF32, {x.count()});
+  const Tensor a =
+      ready ? x.values
+            : input_rows(device, arena, x, DType::kF8E4M3, {.scales = scales.as<float>()});
   problem.in = DType::kF8E4M3;
   problem.a = a.data();
   problem.a_stride = a.stride(0);
@@ -198,6 +201,43 @@ void multiply(Device& device, Arena& arena, Tensor out, const Rows& x, const Mat
   arena.reset(mark);
 }
 
+struct ActivatedShape {
+  std::int64_t rows, n, next_n;  // the next matrix leads back to rows like the first one's
+};
+/// Memory for activations as the next matrix takes them.
+Rows rows_for_next(Device& device, Arena& arena, ActivatedShape s, DType type, RowFormat next) {
+  Gpu& gpu = *device.gpu();
+  const DeviceMatrix matrix{.format = DeviceFormat::kFp8, .n = s.next_n, .k = s.n};
+  const bool e4m3 = next == RowFormat::kE4M3 && s.n <= k::kLongestQuantizedRow &&
+                    !streams(gpu, matrix, s.rows, ProductResult::kAdd);
+  const bool dealt = next == RowFormat::kInt8 && type == DType::kBF16 &&
+                     widens(gpu, {.rows = s.rows, .n = s.next_n, .k = s.n});
+  Rows rows{.values = arena.allocate(e4m3 ? DType::kF8E4M3 : type, {s.rows, s.n})};
+  if (e4m3) rows.scales = arena.allocate(DType::kF32, {s.rows});
+  if (e4m3 || dealt) rows.packed = next;
+  return rows;
+}
+
+void activate(Device& device, const Rows& out, const Tensor& sums, Activation activation,
+              bool gated) {
+  const GpuOpTimer timer(device, [&] { return moving_cost("activate", {sums, out.values}); });
+  k::ActivationParams p{};
+  p.x = sums.data();
+  p.x_type = row_type(sums.dtype());
+  p.x_stride = sums.stride(0);
+  p.gated = gated;
+  p.activation = static_cast<k::RowActivation>(activation);
+  p.out = out.values.data();
+  p.out_type = row_type(out.values.dtype());
+  p.dealt = out.packed == RowFormat::kInt8;
+  p.out_stride = out.values.stride(0);
+  if (out.packed == RowFormat::kE4M3) p.scales = out.scales.as<float>();
+  p.rows = out.count();
+  p.n = static_cast<int>(out.values.dim(1));
+  p.dependent_launch = device.gpu()->dependent_launch();
+  check(k::launch_activation(p, device.gpu()->stream()), "an activation");
+}
+
 }  // namespace
 
 void matmul(Device& device, Arena& arena, Tensor out, const Rows& x, const Matrix& w) {
@@ -217,43 +257,26 @@ Rows activated_matmul(Device& device, Arena& arena, const Rows& x, const Matrix&
   const DType type = input_of(m);
   const GpuOpTimer timer(
       device, [&] { return product_cost(gated ? "gated_matmul" : "activated_matmul", x, w); });
-  const Tensor out = arena.allocate(type, {x.count(), n});
+  const bool chained = gated && chains(device, m, x.count(), ProductResult::kGated, type);
+  if (chained || (gated && streams(*device.gpu(), m, x.count(), ProductResult::kGated))) {
+    const Tensor out = arena.allocate(type, {x.count(), n});
+    const std::int64_t mark = arena.mark();
+    if (chained) {
+      multiply_chained(device, arena, out, x, m, {ProductResult::kGated, activation});
+    } else {
+      stream_product(*device.gpu(), out, stream_rows(device, arena, x, m), m, ProductResult::kGated,
+                     activation);
+    }
+    arena.reset(mark);
+    return {.values = out};
+  }
+  const Rows out = rows_for_next(device, arena, {x.count(), n, m.k}, type, next);
   const std::int64_t mark = arena.mark();
-  if (gated && chains(device, m, x.count(), ProductResult::kGated, type)) {
-    multiply_chained(device, arena, out, x, m, {ProductResult::kGated, activation});
-    arena.reset(mark);
-    return {.values = out};
-  }
-  if (gated && streams(*device.gpu(), m, x.count(), ProductResult::kGated)) {
-    stream_product(*device.gpu(), out, stream_rows(device, arena, x, m), m, ProductResult::kGated,
-                   activation);
-    arena.reset(mark);
-    return {.values = out};
-  }
-  // The next matrix leads back to rows like these.
-  const bool dealt = next == RowFormat::kInt8 && type == DType::kBF16 &&
-                     widens(*device.gpu(), {.rows = x.count(), .n = m.k, .k = n});
   const Tensor sums = arena.allocate(type, {x.count(), m.n});
   multiply(device, arena, sums, x, w, false);
-  const GpuOpTimer activation_timer(device, [&] { return moving_cost("activate", {sums, out}); });
-  k::ActivationParams p{};
-  p.x = sums.data();
-  p.x_type = row_type(type);
-  p.x_stride = sums.stride(0);
-  p.gated = gated;
-  p.activation = static_cast<k::RowActivation>(activation);
-  p.out = out.data();
-  p.out_type = row_type(type);
-  p.dealt = dealt;
-  p.out_stride = out.stride(0);
-  p.rows = x.count();
-  p.n = static_cast<int>(n);
-  p.dependent_launch = device.gpu()->dependent_launch();
-  check(k::launch_activation(p, device.gpu()->stream()), "an activation");
+  activate(device, out, sums, activation, gated);
   arena.reset(mark);
-  Rows result{.values = out};
-  if (dealt) result.packed = next;
-  return result;
+  return out;
 }
 
 Tensor project_qkv(Device& device, Arena& arena, const Rows& x, const Matrix& w,
