@@ -1,7 +1,9 @@
-// bench_cuda_attention [sustained|pages] [SHAPE NUMBERS...]: times of the attention kernels,
+// bench_cuda_attention [sustained|pages|chosen] [SHAPE NUMBERS...]: times of the attention kernels,
 // alternatives in turn; with `sustained`, each of prefill kept up for a second as well, and its
-// energy; with `pages`, causal prefill over pages of several sizes instead.
-#include <cstring>
+// energy; with `pages`, causal prefill over pages of several sizes instead; with `chosen`, prefill
+// as the engine chooses it and nothing else, to be run in turns with another program.
+#include <cctype>
+#include <string>
 
 #include "bench/cuda/bench_data.h"
 
@@ -52,40 +54,49 @@ std::uint8_t* Arena::fp8_noise(std::int64_t n_bytes) {
 
 }  // namespace spate::bench
 
+namespace {
+
+constexpr spate::bench::Shape kShapes[] = {
+    {1, 1024, 1024, 64, 8, 128, true},       {16, 1024, 1024, 16, 16, 128, true},
+    {4, 4096, 4096, 16, 16, 128, true},      {1, 16384, 16384, 16, 16, 128, true},
+    {1, 16384, 16384, 16, 16, 128, false},   {8, 4096, 4096, 32, 8, 128, true},
+    {1, 16384, 16384, 32, 32, 64, true},     {1, 16384, 16384, 8, 8, 256, true},
+    {128, 1, 1024, 64, 8, 128, false},       {64, 1, 8192, 32, 8, 128, false},
+    {256, 1, 2048, 32, 8, 128, false},       {1, 1, 131072, 32, 8, 128, false},
+    {1, 1, 1024, 32, 8, 128, false},         {7, 1, 999, 32, 8, 128, false},
+    {128, 1, 1025, 64, 8, 128, false},       {600, 1, 1024, 32, 8, 128, false, true},
+    {100, 1, 1536, 32, 8, 128, false, true}, {4, 2048, 2048, 32, 8, 128, true},
+    {4, 2048, 2048, 16, 8, 128, true},       {1, 16384, 16384, 32, 8, 128, true}};
+constexpr int kPrefix = static_cast<int>(std::size(kShapes));  // the number of the shared prefix
+
+void run(int number, const std::string& mode) {
+  if (number == kPrefix) {
+    if (mode.empty() || mode == "sustained") spate::bench::bench_cascade();
+    return;
+  }
+  const spate::bench::Shape& s = kShapes[number];
+  const bool prefill = s.queries > 1;
+  if (mode == "pages") {
+    if (prefill && s.causal && s.dim == 128) spate::bench::bench_page_sizes(number, s);
+  } else if (mode == "chosen") {
+    if (prefill) spate::bench::bench_chosen(number, s);
+  } else if (prefill) {
+    spate::bench::bench_prefill(number, s, mode == "sustained" ? 1 : 0);
+  } else {
+    spate::bench::bench_decode(number, s);
+  }
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
-  using spate::bench::Shape;
-  static const Shape kShapes[] = {
-      {1, 1024, 1024, 64, 8, 128, true},       {16, 1024, 1024, 16, 16, 128, true},
-      {4, 4096, 4096, 16, 16, 128, true},      {1, 16384, 16384, 16, 16, 128, true},
-      {1, 16384, 16384, 16, 16, 128, false},   {8, 4096, 4096, 32, 8, 128, true},
-      {1, 16384, 16384, 32, 32, 64, true},     {1, 16384, 16384, 8, 8, 256, true},
-      {128, 1, 1024, 64, 8, 128, false},       {64, 1, 8192, 32, 8, 128, false},
-      {256, 1, 2048, 32, 8, 128, false},       {1, 1, 131072, 32, 8, 128, false},
-      {1, 1, 1024, 32, 8, 128, false},         {7, 1, 999, 32, 8, 128, false},
-      {128, 1, 1025, 64, 8, 128, false},       {600, 1, 1024, 32, 8, 128, false, true},
-      {100, 1, 1536, 32, 8, 128, false, true}, {4, 2048, 2048, 32, 8, 128, true},
-      {4, 2048, 2048, 16, 8, 128, true},       {1, 16384, 16384, 32, 8, 128, true}};
-  const int n = static_cast<int>(std::size(kShapes));  // number n: the shared prefix
-  const bool sustained = argc > 1 && std::strcmp(argv[1], "sustained") == 0;
-  const bool pages = argc > 1 && std::strcmp(argv[1], "pages") == 0;
-  const int first = sustained || pages ? 2 : 1;
-  for (int i = 0; i <= n; ++i) {
+  const bool named = argc > 1 && std::isalpha(static_cast<unsigned char>(argv[1][0])) != 0;
+  const std::string mode = named ? argv[1] : "";
+  const int first = named ? 2 : 1;
+  for (int i = 0; i <= kPrefix; ++i) {
     bool wanted = argc <= first;
     for (int a = first; a < argc; ++a) wanted = wanted || std::atoi(argv[a]) == i;
-    if (!wanted) continue;
-    if (pages) {
-      const bool sized = i < n && kShapes[i].queries > 1 && kShapes[i].causal;
-      if (sized && kShapes[i].dim == 128) spate::bench::bench_page_sizes(i, kShapes[i]);
-      continue;
-    }
-    if (i == n) {
-      spate::bench::bench_cascade();
-      continue;
-    }
-    if (kShapes[i].queries > 1)
-      spate::bench::bench_prefill(i, kShapes[i], sustained ? 1 : 0);
-    else
-      spate::bench::bench_decode(i, kShapes[i]);
+    if (wanted) run(i, mode);
     std::fflush(stdout);
   }
   return 0;

@@ -57,6 +57,7 @@ class Arena {
 // kept_up: seconds, 0: only in turns.
 void bench_prefill(int number, const Shape& shape, double kept_up);
 void bench_page_sizes(int number, const Shape& shape);  // causal, head dim 128
+void bench_chosen(int number, const Shape& shape);      // over strided keys, nothing beside it
 void bench_decode(int number, const Shape& shape);
 void bench_cascade();
 

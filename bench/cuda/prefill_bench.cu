@@ -91,11 +91,15 @@ struct PrefillBench {
   void add_emulating(const char* name) {
     add<cuda::PrefillConfig<V, Emulating<V, kEvery>>>(name);
   }
-  void report(int number) {
+  void report(int number, double kept_up = 0) {
     const double heads =
         s.queries * static_cast<double>(s.q_heads) + s.keys * static_cast<double>(s.kv_heads);
     timer.run([&](const std::string& name, double us) {
       print_row(number, s, name.c_str(), us, 4.0 * s.batch * heads * s.dim);
+    });
+    if (kept_up == 0) return;
+    timer.keep_up(kept_up, [&](const std::string& name, double us, double mj) {
+      std::printf("   kept up: %-15s %9.2f us %9.3f mJ\n", name.c_str(), us, mj);
     });
   }
 };
@@ -124,8 +128,6 @@ void bench_prefill(int number, const Shape& s, double kept_up) {
     bench.add_tuned<Tall<Mask::kCausal>>("tall");
     bench.add_tuned<Variant<128, Mask::kCausal, KvLayout::kPages>>("pages, 128 rows");
     bench.add_tuned<Tall<Mask::kCausal, KvLayout::kPages>>("pages, tall");
-    bench.add_tuned<Bytes<cuda::KvFormat::kE4M3>>("fp8 pages");
-    bench.add_tuned<Bytes<cuda::KvFormat::kInt8>>("int8 pages");
   } else if (s.dim == 128) {
     bench.add_tuned<Variant<128, Mask::kFull>>("128 rows");
     bench.add_tuned<Tall<Mask::kFull>>("tall");
@@ -135,11 +137,30 @@ void bench_prefill(int number, const Shape& s, double kept_up) {
   } else {
     bench.add_tuned<Variant<256, Mask::kCausal>>("tuned");
   }
+  bench.report(number, kept_up);
+  if (s.dim != 128 || !s.causal) return;
+  PrefillBench bytes(s);  // apart: they leave the chip cool, and flatter what comes behind them
+  if (s.q_heads > s.kv_heads) bytes.packing = cuda::PrefillPacking::kAlways;
+  bytes.add_tuned<Bytes<cuda::KvFormat::kE4M3>>("fp8 pages");
+  bytes.add_tuned<Bytes<cuda::KvFormat::kInt8>>("int8 pages");
+  bytes.report(number, kept_up);
+}
+
+void bench_chosen(int number, const Shape& s) {
+  PrefillBench bench(s);
+  if (s.dim == 64) {
+    bench.add_tuned<Variant<64, Mask::kCausal>>("chosen");
+  } else if (s.dim == 256) {
+    bench.add_tuned<Variant<256, Mask::kCausal>>("chosen");
+  } else if (!s.causal) {
+    bench.add_tuned<Tall<Mask::kFull>>("chosen");
+  } else if (cuda::prefers_tall_tiles(s.q_heads / s.kv_heads)) {
+    bench.packing = cuda::PrefillPacking::kAlways;
+    bench.add_tuned<Tall<Mask::kCausal>>("chosen");
+  } else {
+    bench.add_tuned<Variant<128, Mask::kCausal>>("chosen");
+  }
   bench.report(number);
-  if (kept_up == 0) return;
-  bench.timer.keep_up(kept_up, [&](const std::string& name, double us, double mj) {
-    std::printf("   kept up: %-15s %9.2f us %9.3f mJ\n", name.c_str(), us, mj);
-  });
 }
 
 }  // namespace spate::bench
