@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "core/load_error.h"
+#include "weights/quote_name.h"
 
 namespace spate {
 namespace {
@@ -68,6 +69,31 @@ Matrix& fused_qkv(const Params& w, const AttentionSpec& spec) {
   return m;
 }
 
+/// What an e4m3 cache's keys or values are divided by, a number for each kv head; null where the
+/// checkpoint says nothing. It has one for all heads or one for each, beside the projection
+/// (compressed-tensors) or within it (ModelOpt).
+const float* cache_scale(const Params& w, const char* name, const char* projection,
+                         std::int64_t heads) {
+  std::vector<float> scales = w.optional_values(name);
+  if (scales.empty()) scales = (w / projection).optional_values(name);
+  if (scales.empty()) return nullptr;
+  const auto n = static_cast<std::int64_t>(scales.size());
+  if (n != 1 && n != heads) {
+    throw LoadError(ErrorCode::kCorrupt,
+                    fmt::format("{} has {} numbers; one for all key-value heads or one for each of "
+                                "the {} is wanted",
+                                quote_name(w.path() + "." + name), n, heads));
+  }
+  for (const float scale : scales) {
+    if (std::isfinite(scale) && scale > 0) continue;
+    throw LoadError(ErrorCode::kCorrupt,
+                    fmt::format("{} has {}; what keys or values are divided by is positive",
+                                quote_name(w.path() + "." + name), scale));
+  }
+  scales.resize(static_cast<std::size_t>(heads), scales.front());
+  return w.store().vector(scales);
+}
+
 /// Of a tensor with the batch's rows, those whose logits are wanted.
 Tensor logit_rows_of(Step& s, Tensor x) {
   const auto wanted = static_cast<std::int64_t>(s.batch.logit_rows.size());
@@ -110,7 +136,10 @@ Attention::Attention(const AttentionSpec& spec, const Params& w)
       output_(&linear(w / "o_proj", spec.hidden, spec.heads.query * spec.heads.dim,
                       ParamStore::Use::kLinear)),
       heads_(spec.heads),
-      attention_{.query_heads = spec.heads.query, .window = spec.window} {
+      attention_{.query_heads = spec.heads.query,
+                 .window = spec.window,
+                 .k_scale = cache_scale(w, "k_scale", "k_proj", spec.heads.kv),
+                 .v_scale = cache_scale(w, "v_scale", "v_proj", spec.heads.kv)} {
   if (spec.rope) rope_ = &w.store().rope(*spec.rope, spec.heads.dim, w.n_positions());
   const float scale = spec.scale.value_or(1.0F / std::sqrt(static_cast<float>(spec.heads.dim)));
   query_scale_ = scale * std::numbers::log2e_v<float>;
@@ -129,7 +158,9 @@ Branch Attention::operator()(Step& s, const Rows& x) const {
                               .rope = rope_ != nullptr ? rope_->view() : ops::RopeTable{},
                               .query_norm = query_norm_ ? &*query_norm_ : nullptr,
                               .key_norm = key_norm_ ? &*key_norm_ : nullptr,
-                              .query_scale = query_scale_};
+                              .query_scale = query_scale_,
+                              .k_scale = attention_.k_scale,
+                              .v_scale = attention_.v_scale};
   const KvLayer layer = s.kv.layer(layer_);
   const Tensor queries =
       ops::project_qkv(s.device, s.arena, x, *qkv_, params, {.layer = layer, .batch = s.batch});

@@ -98,6 +98,13 @@ class Params {
   std::vector<float> optional_values(std::string_view name, std::int64_t n) const {
     return has(name) ? ParamStore::values(tensor(name, {n})) : std::vector<float>();
   }
+  /// The same for a tensor of any shape.
+  std::vector<float> optional_values(std::string_view name) const {
+    const std::optional<Tensor> found = weights_.find_flat(name);
+    return found ? ParamStore::values(*found) : std::vector<float>();
+  }
+  /// "model.layers.3.self_attn".
+  const std::string& path() const { return weights_.path(); }
   ParamStore& store() const { return *store_; }
   /// How many positions rotary tables must serve.
   std::int64_t n_positions() const { return n_positions_; }

@@ -17,6 +17,8 @@ struct AttentionParams {
   std::optional<std::int64_t> window = std::nullopt;  // keys visible to a query, itself included
   std::optional<float> soft_cap = std::nullopt;       // cap * tanh(score / cap)
   const float* alibi_slopes = nullptr;                // f32 [query_heads] or null
+  const float* k_scale = nullptr;  // e4m3 cache: f32 [kv_heads], what stored keys and values are
+  const float* v_scale = nullptr;  // multiplied by; null: by one
 };
 
 /// queries: from project_qkv, [rows, query_heads, head_dim]. Keys and values of the rows themselves

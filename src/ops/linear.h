@@ -48,7 +48,9 @@ struct QkvParams {
   RopeTable rope{};
   const NormParams* query_norm = nullptr;  // over head_dim, before the rotation (Qwen3)
   const NormParams* key_norm = nullptr;
-  float query_scale = 1.0F;  // softmax scale times log2(e): scores are powers of two
+  float query_scale = 1.0F;        // softmax scale times log2(e): scores are powers of two
+  const float* k_scale = nullptr;  // e4m3 cache: f32 [kv_heads], what keys and values are divided
+  const float* v_scale = nullptr;  // by before they are stored; null: by one
 };
 
 /// Projects to queries, keys and values; adds biases, normalizes and rotates; appends keys and

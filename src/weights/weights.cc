@@ -52,6 +52,14 @@ std::string neighbours(const Checkpoint& checkpoint, std::string_view path) {
 
 bool computes(DType t) { return t == DType::kF32 || t == DType::kF16 || t == DType::kBF16; }
 
+void require_usable(const TensorInfo& info) {
+  if (!info.usable() || !computes(info.view.dtype())) {
+    throw LoadError(ErrorCode::kUnsupported,
+                    fmt::format("{}: tensor {} is {}; Spate reads F32, F16 and BF16", info.file,
+                                quote_name(info.name), info.dtype_name));
+  }
+}
+
 Tensor checked(const TensorInfo& info, Shape shape) {
   if (!std::ranges::equal(info.shape, shape)) {
     throw LoadError(
@@ -61,11 +69,7 @@ Tensor checked(const TensorInfo& info, Shape shape) {
                     info.file, quote_name(info.name), fmt::join(info.shape, ", "),
                     fmt::join(shape, ", ")));
   }
-  if (!info.usable() || !computes(info.view.dtype())) {
-    throw LoadError(ErrorCode::kUnsupported,
-                    fmt::format("{}: tensor {} is {}; Spate reads F32, F16 and BF16", info.file,
-                                quote_name(info.name), info.dtype_name));
-  }
+  require_usable(info);
   return info.view;
 }
 
@@ -133,6 +137,14 @@ Tensor Weights::tensor(std::string_view name, Shape shape) const {
 std::optional<Tensor> Weights::find(std::string_view name, Shape shape) const {
   if (!has(name)) return std::nullopt;
   return tensor(name, shape);
+}
+
+std::optional<Tensor> Weights::find_flat(std::string_view name) const {
+  const TensorInfo* info = source_->checkpoint_->find(joined(path_, name));
+  if (info == nullptr) return std::nullopt;
+  require_usable(*info);
+  source_->consumed_.insert(info->name);
+  return Tensor(info->view.data(), info->view.dtype(), {info->view.count()});
 }
 
 }  // namespace spate

@@ -64,6 +64,9 @@ class Weights {
   std::optional<Tensor> find(std::string_view name,
                              std::initializer_list<std::int64_t> shape) const;
 
+  /// The same, whatever its shape: as one row.
+  std::optional<Tensor> find_flat(std::string_view name) const;
+
  private:
   friend class WeightSource;
 

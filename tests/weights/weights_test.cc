@@ -101,6 +101,17 @@ TEST_F(WeightsTest, FindOptionalTensors) {
   EXPECT_THROW(source.root().find("bias", {7}), LoadError);
 }
 
+TEST_F(WeightsTest, FindTensorsOfAnyShape) {
+  Checkpoint checkpoint = open({"scale"});
+  WeightSource source(checkpoint);
+
+  ASSERT_TRUE(source.root().find_flat("scale").has_value());
+  EXPECT_EQ(source.root().find_flat("scale")->rank(), 1);
+  EXPECT_EQ(source.root().find_flat("scale")->count(), 2);
+  EXPECT_FALSE(source.root().find_flat("other").has_value());
+  EXPECT_TRUE(source.finish(false));
+}
+
 TEST_F(WeightsTest, ReportWhatNobodyRead) {
   Checkpoint checkpoint = open({"a", "b", "c"});
   WeightSource source(checkpoint);

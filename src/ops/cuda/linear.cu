@@ -313,6 +313,8 @@ Tensor project_qkv(Device& device, Arena& arena, const Rows& x, const Matrix& w,
   p.block_stride = kv.layer.block_stride;
   p.head_stride = kv.layer.head_bytes;
   p.cache_type = row_type(kv.layer.dtype);
+  p.k_scale = params.k_scale;
+  p.v_scale = params.v_scale;
   p.tables = kv.batch.on_device->tables();
   p.rows = x.count();
   p.dependent_launch = device.gpu()->dependent_launch();

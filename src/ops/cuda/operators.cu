@@ -55,9 +55,12 @@ Rows attention(Device& device, Arena& arena, Tensor queries, const KvLayer& laye
                                                 .soft_cap = params.soft_cap,
                                                 .alibi_slopes = params.alibi_slopes,
                                                 .deterministic = device.gpu()->deterministic()});
+  const bool scaled = layer.dtype == DType::kF8E4M3;
   const AttentionCall call{.cache = layer.base,
                            .block_stride = layer.block_stride,
                            .head_bytes = layer.head_bytes,
+                           .k_scale = scaled ? params.k_scale : nullptr,
+                           .v_scale = scaled ? params.v_scale : nullptr,
                            .queries = queries.data(),
                            .out = out.data(),
                            .rows = rows,
