@@ -31,7 +31,8 @@ TEST_P(Published, FoldersOpenAndTheirConfigsAgreeWithTheirTensors) {
   const HfConfig hf = value_or_throw(HfConfig::load(folder_));
   const Checkpoint checkpoint = value_or_throw(Checkpoint::open(folder_));
   const DecoderShape shape = hf.decoder_shape();
-  const TensorInfo* q = checkpoint.find("model.layers.1.self_attn.q_proj.weight");
+  const std::string last = "model.layers." + std::to_string(shape.layers - 1);
+  const TensorInfo* q = checkpoint.find(last + ".self_attn.q_proj.weight");
   ASSERT_NE(q, nullptr);
 
   EXPECT_EQ(q->view.dim(0), shape.query_heads * shape.head_dim);
