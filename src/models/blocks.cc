@@ -74,21 +74,21 @@ Matrix& fused_qkv(const Params& w, const AttentionSpec& spec) {
 /// (compressed-tensors) or within it (ModelOpt).
 const float* cache_scale(const Params& w, const char* name, const char* projection,
                          std::int64_t heads) {
-  std::vector<float> scales = w.optional_values(name);
-  if (scales.empty()) scales = (w / projection).optional_values(name);
+  const Params place = w.has(name) ? w : w / projection;
+  std::vector<float> scales = place.optional_values(name);
   if (scales.empty()) return nullptr;
   const auto n = static_cast<std::int64_t>(scales.size());
   if (n != 1 && n != heads) {
     throw LoadError(ErrorCode::kCorrupt,
                     fmt::format("{} has {} numbers; one for all key-value heads or one for each of "
                                 "the {} is wanted",
-                                quote_name(w.path() + "." + name), n, heads));
+                                quote_name(place.path() + "." + name), n, heads));
   }
   for (const float scale : scales) {
     if (std::isfinite(scale) && scale > 0) continue;
     throw LoadError(ErrorCode::kCorrupt,
                     fmt::format("{} has {}; what keys or values are divided by is positive",
-                                quote_name(w.path() + "." + name), scale));
+                                quote_name(place.path() + "." + name), scale));
   }
   scales.resize(static_cast<std::size_t>(heads), scales.front());
   return w.store().vector(scales);

@@ -25,6 +25,17 @@ TEST(ScaledCache, ChangesNothingElsewhere) {
   EXPECT_EQ(distributions(*scaled, ids), distributions(*plain, ids));
 }
 
+TEST(ScaledCache, IsRefusedByTheNameThatItHas) {
+  const TemporaryFolder folder;
+  write_scaled_model(folder, kModel, {{"self_attn.v_proj.v_scale", {-1}}});
+  const auto engine = Engine::create({.model = folder.path()});
+
+  ASSERT_FALSE(engine);
+  EXPECT_NE(engine.error().message.find("model.layers.0.self_attn.v_proj.v_scale"),
+            std::string::npos)
+      << engine.error().message;
+}
+
 TEST(ScaledCache, IsRefusedWithItsNameAndNumber) {
   struct Case {
     std::vector<float> scales;
