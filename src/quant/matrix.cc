@@ -87,11 +87,6 @@ Matrix::Matrix(Matrix&& other) noexcept
       on_device_(other.on_device_),
       packed_(other.packed()) {}
 
-RowFormat Matrix::row_format() const {
-  const bool narrow = format_ == WeightFormat::kF16 || format_ == WeightFormat::kWideBF16;
-  return on_device_ && narrow ? RowFormat::kBF16 : row_format_of(format_);
-}
-
 std::vector<RowRun> Matrix::row_runs() const {
   std::vector<RowRun> runs;
   const std::int64_t row_bytes = k_ * size_of(stored_);

@@ -89,7 +89,7 @@ class Matrix {
   const DeviceMatrix* on_device() const { return on_device_ ? &*on_device_ : nullptr; }
   void set_on_device(const DeviceMatrix& m) { on_device_ = m; }
   /// What rows must look like that this matrix multiplies.
-  RowFormat row_format() const;
+  RowFormat row_format() const { return row_format_of(format_); }
 
   void mark_packed() { packed_.store(true, std::memory_order_release); }
 
