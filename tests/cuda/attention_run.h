@@ -127,6 +127,13 @@ inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) 
 inline bool same_bits(const AttentionResult& a, const AttentionResult& b) {
   return same_bits(a.out, b.out) && same_bits(a.lse, b.lse);
 }
+// What `run` gives, so many times the same bits.
+template <class Run>
+AttentionResult equal_results(Run& run, int times) {
+  AttentionResult first = run.run();
+  for (int i = 1; i < times; ++i) EXPECT_TRUE(same_bits(first, run.run())) << "runs differ";
+  return first;
+}
 // Of one request.
 inline AttentionResult rows_of(const AttentionResult& all, const Problem& problem,
                                const cuda::AttentionRequest& r) {

@@ -132,11 +132,7 @@ class DecodeRun {
 template <class V, class Kernel = HopperDecode>
 AttentionResult run_decode(const Problem& problem, DecodeCheckOptions options = {}) {
   DecodeRun<V, Kernel> run(problem, options);
-  AttentionResult first = run.run();
-  for (int i = 1; i < options.repeats; ++i) {
-    EXPECT_TRUE(same_bits(first, run.run())) << "runs differ";
-  }
-  return first;
+  return equal_results(run, options.repeats);
 }
 
 template <class V, class Kernel = HopperDecode>
